@@ -1,0 +1,89 @@
+"""
+The command: one table that names its targets and loads only the one asked for.
+
+Targets are strings so that `--help` stays quick, and so that this package imports no stage.
+"""
+
+import sys
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from contextvqa import __version__
+from contextvqa.errors import ContextVQAError
+
+#: Ctrl-C, as every shell reports it.
+EXIT_INTERRUPTED = 130
+
+
+class Target(NamedTuple):
+    """Where a command lives and what `--help` says of it."""
+
+    path: str
+    text: str
+
+
+COMMANDS = {
+    "run": Target("contextvqa.run:command", "Everything on this machine; again: resume."),
+    "enqueue": Target("producer.command:command", "Put an input's records into the queue."),
+    "worker": Target("worker.command:command", "Own an engine and generate, until stopped."),
+    "refiner": Target("refiner.command:command", "Parse generations and append the results."),
+    "status": Target("contextvqa.status:command", "Counts, rate, workers, rejects by reason."),
+    "parse": Target("refiner.parse:command", "The refiner alone: raw texts in, records out."),
+}
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called, and not for the list of commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].path.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, target.text) for name, target in COMMANDS.items()])
+
+
+EPILOG = """\
+Exit codes: 0 done, 1 bug, 2 bad usage or input, 3 Redis, model or engine not available,
+4 complete with rejects above --max-rejects, 5 incomplete, 130 interrupted.
+"""
+
+
+@click.command(cls=_Commands, epilog=EPILOG, context_settings={"max_content_width": 100})
+@click.version_option(__version__, prog_name="contextvqa")
+def contextvqa() -> None:
+    """Turn images into ContextVQA records. Every option is also a CONTEXTVQA_* variable."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """
+    Run one command and return its exit code.
+
+    A user's mistake ends as one line on stderr. Only a bug shows a traceback.
+    """
+    try:
+        code = contextvqa.main(args=argv, prog_name="contextvqa", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except ContextVQAError as error:
+        print(f"contextvqa: error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

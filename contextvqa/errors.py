@@ -1,0 +1,108 @@
+"""
+Every error this project raises, as one tree. The class decides what follows, never the text.
+
+    ContextVQAError                exit code of the command it ends
+    ├── UsageError                 2   the command line, the settings or the input are wrong
+    ├── UnavailableError           3   Redis, the model or the engine cannot be had
+    ├── TooManyRejectsError        4   the run is complete, but too little of it is usable
+    ├── IncompleteError            5   the run ended with records still pending
+    ├── SinkError                  5   results cannot be written; nothing unwritten is acknowledged
+    └── RecordError                the fate of one record, never of the command
+        ├── TransientError         tried again
+        └── RejectError            rejected at once, with a reason
+            └── ImageError
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Reason(StrEnum):
+    """Why a record was rejected. The codes land in rejects.jsonl: they are never renamed."""
+
+    #: The image reference names nothing.
+    IMAGE_NOT_FOUND = "image.not_found"
+    #: The image reference names a directory, a device, a pipe or a socket.
+    IMAGE_NOT_A_FILE = "image.not_a_file"
+    #: The operating system refuses to read the file.
+    IMAGE_UNREADABLE = "image.unreadable"
+    #: The bytes are no image of a known format.
+    IMAGE_NOT_AN_IMAGE = "image.not_an_image"
+    #: The file begins as an image and is damaged or cut off.
+    IMAGE_DAMAGED = "image.damaged"
+    #: The image has more pixels than the worker decodes.
+    IMAGE_TOO_LARGE = "image.too_large"
+    #: An image whose pixels have no agreed meaning as RGB.
+    IMAGE_UNSUPPORTED = "image.unsupported"
+    #: The engine refuses the request: too long, too many images, an image its processor cannot take.
+    REQUEST_REFUSED = "request.refused"
+    #: The request failed again on every try.
+    RETRIES_EXHAUSTED = "job.retries_exhausted"
+    #: The record was in flight at too many crashes.
+    CRASHED = "job.crashed"
+    #: The job's payload is not this version's.
+    MALFORMED = "job.malformed"
+    #: The model wrote nothing.
+    PARSE_EMPTY = "parse.empty"
+    #: The text holds no article.
+    PARSE_NO_CONTEXT = "parse.no_context"
+    #: The text holds no whole question/answer pair.
+    PARSE_NO_PAIRS = "parse.no_pairs"
+    #: As PARSE_NO_PAIRS, because max_tokens cut the text before the first pair was whole.
+    PARSE_TRUNCATED = "parse.truncated"
+
+
+class ContextVQAError(Exception):
+    """Base of all errors below. The message is one line: found, expected, what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(ContextVQAError):
+    """Raised when the command line, a setting or the input is wrong."""
+
+    exit_code = 2
+
+
+class UnavailableError(ContextVQAError):
+    """Raised when Redis, the model or the engine cannot be had."""
+
+    exit_code = 3
+
+
+class TooManyRejectsError(ContextVQAError):
+    """Raised when a complete run has more rejects than `--max-rejects`."""
+
+    exit_code = 4
+
+
+class IncompleteError(ContextVQAError):
+    """Raised when a run ends with records still pending."""
+
+    exit_code = 5
+
+
+class SinkError(ContextVQAError):
+    """Raised when results cannot be written durably. The process must stop and settle nothing."""
+
+    exit_code = 5
+
+
+class RecordError(ContextVQAError):
+    """Base of the errors that end one execution of one record."""
+
+
+class TransientError(RecordError):
+    """Raised when the same record may well succeed on another try."""
+
+
+class RejectError(RecordError):
+    """Raised when no further try can help: the record is rejected with `reason`."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ImageError(RejectError):
+    """Raised when an image cannot be decoded. Its record is rejected, others go on."""

@@ -1,0 +1,13 @@
+"""Log lines of the daemons, on stderr: events with their numbers."""
+
+import logging
+
+
+def configure() -> None:
+    """Send this project's log lines to stderr; leave other libraries' loggers alone."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("contextvqa")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers[:] = [handler]

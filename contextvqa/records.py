@@ -1,0 +1,202 @@
+"""
+The types on the wire, one per step: ImageRecord -> Generation -> Result, or Rejection.
+
+They travel through Redis and land in the run directory as JSON. Every payload names its `record`,
+so that whoever holds one can say which line of which run it belongs to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+
+from contextvqa.errors import Reason, RejectError
+
+RecordId = int | str
+Payload = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageRecord:
+    """One input row on its way to the model."""
+
+    run: str
+    #: Digest of the row's content, see `record_key`.
+    key: str
+    #: The row's own id, else its 1-based row number.
+    id: RecordId
+    #: Image references as given in the row, at least one.
+    image: tuple[str, ...]
+    #: Names the prompt in the run's prompts, see `prompt_digest`.
+    prompt_digest: str
+    #: The prompt itself, for a run with more prompts than it stores once.
+    prompt: str | None = None
+    #: Counts from 1. Another attempt samples with another seed.
+    attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation:
+    """What the model wrote for one record, and how."""
+
+    record: ImageRecord
+    text: str
+    #: As vLLM says it: "stop", or "length" when max_tokens cut the text.
+    finish_reason: str
+    prompt_tokens: int
+    output_tokens: int
+    seed: int
+    model: str
+    worker: str
+    #: ISO 8601, UTC.
+    generated_at: str
+    #: From claim to prepared images, in seconds.
+    image_s: float
+    #: From request to last token, in seconds.
+    engine_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejection:
+    """Why a record ended without a result."""
+
+    record: ImageRecord
+    #: The queue whose stage gave up: "generate" or "refine".
+    stage: str
+    reason: Reason
+    message: str
+    #: What the model wrote, where it wrote.
+    vqa: str | None = None
+
+    def to_line(self) -> bytes:
+        """Return the line of rejects.jsonl, newline included."""
+        record = self.record
+        return to_line(
+            {
+                "id": record.id,
+                "image": record.image,
+                "stage": self.stage,
+                "reason": self.reason,
+                "message": self.message,
+                "attempts": record.attempt,
+                "vqa": self.vqa,
+                "meta": {
+                    "key": record.key,
+                    "run": record.run,
+                    "prompt_digest": record.prompt_digest,
+                },
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QA:
+    """One question/answer pair."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContextVQA:
+    """The article and its question/answer pairs: what the pipeline exists to make."""
+
+    context: str
+    qas: tuple[QA, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """One accepted record."""
+
+    generation: Generation
+    context_vqa: ContextVQA
+
+    def to_line(self) -> bytes:
+        """Return the line of results.jsonl, newline included: the seed's fields, then provenance."""
+        generation = asdict(self.generation)
+        record = generation.pop("record")
+        text = generation.pop("text")
+        return to_line(
+            {
+                "id": record["id"],
+                "image": record["image"],
+                "context_vqa": self.context_vqa,
+                "vqa": text,
+                "meta": {
+                    "key": record["key"],
+                    "run": record["run"],
+                    "prompt_digest": record["prompt_digest"],
+                    "attempt": record["attempt"],
+                    **generation,
+                    "checks": {},
+                },
+            }
+        )
+
+
+def to_line(value: object) -> bytes:
+    """Encode one JSONL line. Lone surrogates, which JSON cannot carry, become U+FFFD."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return orjson.dumps(_without_surrogates(value), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _without_surrogates(value: object) -> object:
+    plain = msgspec.to_builtins(value)
+    if isinstance(plain, str):
+        return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(plain, dict):
+        return {key: _without_surrogates(item) for key, item in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_without_surrogates(item) for item in plain]
+    return plain
+
+
+def to_payload(value: Any) -> dict[str, Any]:
+    """Return the JSON object that `from_payload` reads back."""
+    payload: dict[str, Any] = msgspec.to_builtins(value)
+    return payload
+
+
+def from_payload(payload: Payload, kind: type[T]) -> T:
+    """
+    Read a payload back as one of the types above.
+
+    Raises:
+        RejectError: A field is missing or of another type, as in a job left by an older version.
+
+    """
+    try:
+        return msgspec.convert(payload, kind)
+    except msgspec.ValidationError as error:
+        raise RejectError(
+            Reason.MALFORMED, f"payload is not a {kind.__name__} of this version: {error}"
+        ) from error
+
+
+def prompt_digest(prompt: str) -> str:
+    """Return the digest that names a prompt, 16 hex digits."""
+    return blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def record_key(explicit_id: RecordId | None, image: tuple[str, ...], prompt: str) -> str:
+    """
+    Return the digest of a row's content, 32 hex digits.
+
+    Two rows of equal content are one record wherever they stand in the input: an input that grew
+    or was reordered finds what is done.
+    """
+    content = orjson.dumps([explicit_id, image, prompt_digest(prompt)])
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def derive_seed(key: str, attempt: int) -> int:
+    """Return the sampling seed of one attempt: the same on every machine, another per attempt."""
+    digest = blake2b(f"{key}/{attempt}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")

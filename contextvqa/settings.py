@@ -1,0 +1,278 @@
+"""
+Settings: declared once as dataclass fields, read from flag over environment over default.
+
+A field made by `setting` becomes the option `--field-name`, the variable `CONTEXTVQA_FIELD_NAME`
+and a typed attribute. `@takes(Store, Sampling)` gives a command one instance of each group.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+ENVIRONMENT_PREFIX = "CONTEXTVQA_"
+DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def setting(
+    default: object = MISSING, text: str = "", *, kind: Any = None, multiple: bool = False
+) -> Any:
+    """
+    Declare one setting.
+
+    Args:
+        default: MISSING for a required one. None for one that is resolved later.
+        text: Its help line, with the unit.
+        kind: The click parameter type, where the default's own type does not tell.
+        multiple: The flag may be repeated; the field is a tuple.
+
+    """
+    metadata = {"help": text, "kind": kind, "multiple": multiple}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def takes(*groups: type[Any]) -> Callable[[Command], Command]:
+    """
+    Give a click command the options of these groups.
+
+    The function receives one keyword argument per group, named as the group's class in lower case.
+
+    Raises:
+        click.UsageError: A group's own `__post_init__` refused a value (as ValueError).
+
+    """
+
+    def decorate(function: Command) -> Command:
+        def call(**values: object) -> object:
+            made = {group.__name__.lower(): _make(group, values) for group in groups}
+            return function(**made, **values)
+
+        call.__name__, call.__doc__ = function.__name__, function.__doc__
+        call.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+        for group in reversed(groups):
+            for item in reversed(fields(group)):
+                call = _option(item)(call)
+        return cast("Command", call)
+
+    return decorate
+
+
+def as_flags(group: Any) -> list[str]:
+    """Return the command line that gives another command the same group."""
+    flags: list[str] = []
+    for item in fields(group):
+        flag, value = "--" + item.name.replace("_", "-"), getattr(group, item.name)
+        if value is True:
+            flags.append(flag)
+        elif item.metadata["multiple"]:
+            flags += [part for one in value for part in (flag, str(one))]
+        elif value is not None and value is not False:
+            flags += [flag, str(value)]
+    return flags
+
+
+def environment_name(option: str) -> str:
+    """Return the environment variable of an option: `runs_dir` -> `CONTEXTVQA_RUNS_DIR`."""
+    return ENVIRONMENT_PREFIX + option.upper()
+
+
+def _make(group: type[Any], values: dict[str, object]) -> object:
+    own = {item.name: values.pop(item.name) for item in fields(group)}
+    try:
+        return group(**own)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _option(item: Field[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    has_default = item.default is not MISSING and item.default is not None
+    return click.option(
+        "--" + item.name.replace("_", "-"),
+        item.name,
+        envvar=environment_name(item.name),
+        show_envvar=True,
+        default=None if item.default is MISSING else item.default,
+        show_default=has_default and not item.metadata["multiple"],
+        required=item.default is MISSING,
+        is_flag=isinstance(item.default, bool),
+        type=item.metadata["kind"],
+        multiple=item.metadata["multiple"],
+        help=item.metadata["help"],
+    )
+
+
+def _refuse_negative(group: object, *names: str) -> None:
+    for name in names:
+        if getattr(group, name) < 0:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} is {getattr(group, name)}; it must be 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """Where runs and queues live."""
+
+    runs_dir: Path = setting(
+        Path("runs"), "Directory of the run directories.", kind=click.Path(path_type=Path)
+    )
+    redis_url: str | None = setting(
+        None,
+        "Redis server, redis://, rediss:// or unix://. "
+        f"Default: the embedded server of a run that has one, else {DEFAULT_REDIS_URL}.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How the model writes: the same for all records of a run."""
+
+    system_prompt: str = setting("You are a helpful assistant.", "System prompt of every request.")
+    temperature: float = setting(0.7, "Sampling temperature; 0 is greedy.")
+    top_p: float = setting(0.9, "Nucleus sampling: share of probability kept, 0 to 1.")
+    top_k: int = setting(40, "Tokens considered at each step; 0 for all.")
+    repetition_penalty: float = setting(1.0, "Penalty on tokens already seen; 1 is none.")
+    max_tokens: int = setting(512, "Most tokens the model may write for one record.")
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self, "temperature", "top_k")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"--top-p is {self.top_p}; it must be above 0 and at most 1.")
+        if self.repetition_penalty <= 0:
+            raise ValueError(
+                f"--repetition-penalty is {self.repetition_penalty}; it must be above 0."
+            )
+        if self.max_tokens < 1:
+            raise ValueError(f"--max-tokens is {self.max_tokens}; it must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """Which model writes."""
+
+    model: str = setting(
+        "Qwen/Qwen2.5-VL-3B-Instruct",
+        "Vision-language model: a directory or a hub name that vLLM can serve.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """How vLLM runs the model."""
+
+    max_model_len: int = setting(4096, "Most tokens of prompt, images and output together.")
+    tensor_parallel_size: int = setting(1, "GPUs that one worker's engine spans.")
+    gpu_memory_utilization: float = setting(0.9, "Share of a GPU's memory the engine takes.")
+    max_images: int = setting(4, "Most images in one record.")
+    max_in_flight: int | None = setting(
+        None,
+        "Most records in flight in one worker. Default: what the engine runs at once, and a quarter.",
+        kind=int,
+    )
+    engine: tuple[str, ...] = setting(
+        (),
+        "Any other vLLM engine argument, KEY=VALUE, the value as JSON or a word; repeatable.",
+        multiple=True,
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("max_model_len", "tensor_parallel_size", "max_images", "max_in_flight"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1.")
+        for pair in self.engine:
+            if not pair.partition("=")[1]:
+                raise ValueError(f"--engine {pair!r} is no KEY=VALUE, as in max_num_seqs=64.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Images:
+    """How images are found and decoded."""
+
+    image_root: Path = setting(
+        Path(),
+        "Directory that relative image references start from (default: the current one).",
+        kind=click.Path(path_type=Path),
+    )
+    max_image_px: int = setting(
+        50_000_000, "Images with more pixels are rejected before they are decoded."
+    )
+    max_pixels: int = setting(
+        2_000_000, "Pixels a record may carry to the model, all its images together; larger shrink."
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("max_image_px", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1 pixel.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flow:
+    """How far the producer runs ahead of the workers."""
+
+    high_water: int = setting(
+        10_000, "Queued records at which the producer holds back, until half of them are gone."
+    )
+
+    def __post_init__(self) -> None:
+        if self.high_water < 1:
+            raise ValueError(f"--high-water is {self.high_water}; it must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Daemon:
+    """How a worker or refiner process behaves."""
+
+    drain_timeout_s: float = setting(
+        30.0, "After SIGTERM, seconds that executions in flight may still take."
+    )
+    result_ttl_s: int = setting(300, "Seconds that a finished job stays visible in Redis.")
+    max_retries: int = setting(3, "Further tries of a record after a transient failure.")
+    max_crashes: int = setting(3, "Crashes a record may be in flight at before it is rejected.")
+
+    def __post_init__(self) -> None:
+        _refuse_negative(self, "drain_timeout_s", "max_retries", "max_crashes")
+        if self.result_ttl_s < 1:
+            raise ValueError(
+                f"--result-ttl-s is {self.result_ttl_s}; it must be at least 1 second."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lifetime:
+    """When a worker or refiner process ends by itself."""
+
+    burst: bool = setting(False, "Stop when the queue is empty.")
+    until_stdin_closes: bool = setting(
+        False, "Stop, as on SIGTERM, when standard input closes: for a supervising process."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejects:
+    """How many rejects a complete run may have."""
+
+    max_rejects: str = setting(
+        "50%", "Rejects, as a number or a share of all records, above which the exit code is 4."
+    )
+
+    def __post_init__(self) -> None:
+        number = self.max_rejects.removesuffix("%")
+        if not number.isdecimal():
+            raise ValueError(
+                f"--max-rejects is {self.max_rejects!r}; it must be a number such as 10, "
+                "or a share such as 5%."
+            )
+
+    def is_exceeded(self, rejected: int, ended: int) -> bool:
+        """Whether this many rejects of all records are too many."""
+        number = int(self.max_rejects.removesuffix("%"))
+        if self.max_rejects.endswith("%"):
+            return rejected * 100 > number * ended
+        return rejected > number
