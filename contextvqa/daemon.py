@@ -1,0 +1,364 @@
+"""
+The concurrent rq worker: claims many jobs, keeps many executions in flight, settles many at once.
+
+rq's own workers run one job at a time, which would feed an engine a batch of one. This one shares
+their registration, registries and names, so that `rq info` and rq-dashboard tell the truth of it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+import redis
+from rq import worker_registration
+from rq.suspension import is_suspended
+from rq.worker import BaseWorker, WorkerStatus
+
+from contextvqa.claims import Claims
+from contextvqa.errors import (
+    ContextVQAError,
+    Reason,
+    RejectError,
+    TransientError,
+    UnavailableError,
+)
+from contextvqa.jobs import FUNCTIONS
+from contextvqa.outcomes import Claim, Outcome, Retried, Returned, rejected
+from contextvqa.queues import OrjsonSerializer, rq_queue
+from contextvqa.reaper import Reaper, host_identity
+from contextvqa.settings import Daemon, Lifetime
+
+log = logging.getLogger("contextvqa")
+T = TypeVar("T")
+
+#: Life of a worker's key in seconds: how long another host takes to see that we are gone.
+WORKER_TTL_S = 15
+#: Five beats in that time, so that a slow one is no death.
+BEAT_INTERVAL_S = 3.0
+#: Wait between looks at an empty queue, in seconds: grows from the first to the second.
+POLL_S = (0.02, 0.25)
+#: Wait between tries while Redis does not answer, in seconds: grows from the first to the second.
+RECONNECT_S = (0.1, 5.0)
+#: Most jobs claimed or settled in one transaction.
+BATCH = 256
+#: Errors after which the same Redis call may succeed.
+PASSING = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+)
+
+
+class Stage(Protocol):
+    """What a daemon runs: the work on one record, and nothing about queues."""
+
+    #: The queue whose jobs it executes.
+    queue: str
+
+    @property
+    def max_in_flight(self) -> int:
+        """Most executions to keep in flight; asked again before every claim."""
+
+    async def start(self, worker: str) -> None:
+        """Get ready to execute; the worker registers only after this."""
+
+    async def execute(self, claim: Claim) -> Outcome:
+        """
+        Do the stage's work on one job.
+
+        Raises:
+            RejectError: The record is rejected.
+            TransientError: The record is tried again.
+            ContextVQAError: Any other one stops the daemon; the job goes back to the queue.
+
+        """
+
+    async def stop(self) -> None:
+        """Release what `start` took."""
+
+
+class ConcurrentWorker(BaseWorker):
+    """One process, one stage, many executions in flight. All Redis calls run on one thread."""
+
+    def __init__(
+        self, stage: Stage, connection: redis.Redis, daemon: Daemon, lifetime: Lifetime
+    ) -> None:
+        name = f"{stage.queue}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        super().__init__(
+            [rq_queue(stage.queue, connection)],
+            name=name,
+            connection=connection,
+            serializer=OrjsonSerializer,
+            worker_ttl=WORKER_TTL_S,
+        )
+        self.stage = stage
+        self.daemon = daemon
+        self.lifetime = lifetime
+        self.host = host_identity()
+        self.claims = Claims(
+            connection,
+            stage.queue,
+            name,
+            result_ttl_s=daemon.result_ttl_s,
+            max_crashes=daemon.max_crashes,
+        )
+        self.reaper = Reaper(self.claims, self.host)
+        #: Claims from claim to settled, with the task that executes each.
+        self.in_flight: dict[Claim, asyncio.Task[None]] = {}
+        self.num_settled = 0
+        self._num_executing = 0
+        self._settlements: list[tuple[Claim, Outcome]] = []
+        self._fatal: ContextVQAError | None = None
+        self._is_suspended = False
+        self._wake = asyncio.Event()
+        self._unsettled = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._give_up = threading.Event()
+        self._redis_thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
+
+    async def serve(self) -> None:
+        """
+        Work until asked to stop, or with `burst` until the queue is empty.
+
+        Raises:
+            ContextVQAError: The stage cannot go on. What was in flight is back in the queue.
+
+        """
+        await self.stage.start(self.name)
+        try:
+            await self._startup()
+            await self._main_loop()
+        finally:
+            await self._shutdown()
+            await self.stage.stop()
+        if self._fatal:
+            raise self._fatal
+
+    def request_stop(self, signum: int, frame: object = None) -> None:  # noqa: ARG002
+        """Stop claiming and drain; asked again, return what is in flight to the queue at once."""
+        if not self._stopping.is_set():
+            log.info("drain: %s, %d in flight", signal.Signals(signum).name, len(self.in_flight))
+            self._stop_claiming()
+            # A server that is gone must not keep us from stopping; others will reap our jobs.
+            patience_s = self.daemon.drain_timeout_s + RECONNECT_S[1]
+            asyncio.get_running_loop().call_later(patience_s, self._give_up.set)
+            return
+        log.info("stop: second %s, not waiting", signal.Signals(signum).name)
+        self._give_up.set()
+        self._cancel(list(self.in_flight))
+
+    async def _startup(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self.request_stop, signum)
+        if self.lifetime.until_stdin_closes:
+            threading.Thread(target=_stop_at_stdin_end, name="stdin", daemon=True).start()
+        await self._on_redis(self._register)
+        log.info("ready: worker %s on queue %s", self.name, self.stage.queue)
+
+    async def _main_loop(self) -> None:
+        side_tasks = [
+            asyncio.create_task(self._beat_forever(), name="beat"),
+            asyncio.create_task(self._settle_forever(), name="settle"),
+        ]
+        claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
+        # A side task never returns: the first to end is the claiming, or a side task that died.
+        await asyncio.wait([claiming, *side_tasks], return_when=asyncio.FIRST_COMPLETED)
+        if claiming.done():
+            await self._drain()
+        for task in (claiming, *side_tasks):
+            task.cancel()
+        ended = await asyncio.gather(claiming, *side_tasks, return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _shutdown(self) -> None:
+        self._cancel(list(self.in_flight))
+        await asyncio.gather(*self.in_flight.values(), return_exceptions=True)
+        await self._settle()
+        await self._on_redis(self._deregister)
+        self._redis_thread.shutdown(wait=True)
+        log.info("stopped: %d jobs settled", self.num_settled)
+
+    async def _claim_until_stopped(self) -> None:
+        poll_s = POLL_S[0]
+        while not self._stopping.is_set():
+            limit = self._free_slots()
+            claimed = await self._claim(limit) if limit else []
+            if claimed:
+                poll_s = POLL_S[0]
+                continue
+            if limit and self.lifetime.burst and not self.in_flight:
+                break
+            await self._wait_for_wake(poll_s if limit else None)
+            poll_s = min(poll_s * 2, POLL_S[1])
+
+    async def _claim(self, limit: int) -> list[Claim]:
+        claimed = await self._on_redis(self.claims.claim, limit, len(self.in_flight))
+        for claim in claimed:
+            self._num_executing += 1
+            task = asyncio.create_task(self._execute(claim), name=f"execute {claim.job.id}")
+            self.in_flight[claim] = task
+        return claimed
+
+    def _free_slots(self) -> int:
+        if self._is_suspended or any(claim.is_suspect for claim in self.in_flight):
+            return 0
+        return max(0, min(self.stage.max_in_flight - self._num_executing, BATCH))
+
+    async def _wait_for_wake(self, timeout_s: float | None) -> None:
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), timeout_s)
+
+    async def _execute(self, claim: Claim) -> None:
+        """Run one job to its outcome, whatever happens: nothing may leave this unsettled."""
+        outcome: Outcome = Returned()
+        try:
+            outcome = await self._outcome(claim)
+        except asyncio.CancelledError:
+            log.info("returned: %s", claim.job.id)
+        except ContextVQAError as error:
+            self._fatal = self._fatal or error
+            self._stop_claiming()
+        finally:
+            self._num_executing -= 1
+            self._settlements.append((claim, outcome))
+            self._unsettled.set()
+            self._wake.set()
+
+    async def _outcome(self, claim: Claim) -> Outcome:
+        try:
+            found, expected = claim.job.func_name, FUNCTIONS[self.stage.queue]
+            if found != expected:
+                message = f"the job names the function {found!r}, this queue runs {expected!r}"
+                raise RejectError(Reason.MALFORMED, message)  # noqa: TRY301 - as any other reject
+            return await self.stage.execute(claim)
+        except RejectError as error:
+            log.info("rejected: %s: %s: %s", claim.job.id, error.reason, error)
+            return rejected(claim.job, self.stage.queue, error.reason, str(error))
+        except TransientError as error:
+            return self._retry(claim, str(error))
+        except ContextVQAError:
+            raise
+        except Exception as error:
+            # The one broad handler: a bug met by one record must not take the others along.
+            log.exception("failed: %s", claim.job.id)
+            return self._retry(claim, f"{type(error).__name__}: {error}")
+
+    def _retry(self, claim: Claim, message: str) -> Outcome:
+        if claim.retry_count < self.daemon.max_retries:
+            log.warning("retry %d: %s: %s", claim.retry_count + 1, claim.job.id, message)
+            return Retried()
+        text = f"failed {claim.retry_count + 1} times, at last: {message}"
+        return rejected(claim.job, self.stage.queue, Reason.RETRIES_EXHAUSTED, text)
+
+    async def _settle_forever(self) -> None:
+        while True:
+            await self._unsettled.wait()
+            self._unsettled.clear()
+            await self._settle()
+
+    async def _settle(self) -> None:
+        while self._settlements:
+            batch = self._settlements[:BATCH]
+            del self._settlements[:BATCH]
+            lost = await self._on_redis(self.claims.settle, batch)
+            for claim in lost:
+                log.warning("dropped: %s now belongs to another execution", claim.job.id)
+            for claim, _ in batch:
+                self.in_flight.pop(claim, None)
+            self.num_settled += len(batch) - len(lost)
+            self._wake.set()
+
+    async def _beat_forever(self) -> None:
+        """Beat while the event loop turns: a process that is stuck must not look alive."""
+        while True:
+            await asyncio.sleep(BEAT_INTERVAL_S)
+            self._cancel(await self._on_redis(self._beat))
+            self._wake.set()
+
+    async def _drain(self) -> None:
+        """Let what is in flight end within the drain timeout."""
+        deadline = time.monotonic() + self.daemon.drain_timeout_s
+        while self.in_flight and time.monotonic() < deadline and not self._give_up.is_set():
+            await self._wait_for_wake(deadline - time.monotonic())
+
+    def _stop_claiming(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+
+    def _cancel(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            if claim in self.in_flight:
+                self.in_flight[claim].cancel()
+
+    async def _on_redis(self, call: Callable[..., T], *args: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._redis_thread, self._persist, call, args)
+
+    def _persist(self, call: Callable[..., T], args: tuple[Any, ...]) -> T:
+        """Call until Redis answers: a server that restarts costs time, never a record."""
+        wait_s = RECONNECT_S[0]
+        while True:
+            try:
+                return call(*args)
+            except PASSING as error:
+                log.warning("redis: %s; trying again in %.1f s", error, wait_s)
+                if self._give_up.wait(wait_s):
+                    raise UnavailableError(f"Redis does not answer: {error}") from error
+                wait_s = min(wait_s * 2, RECONNECT_S[1])
+            except redis.RedisError as error:
+                raise UnavailableError(f"Redis refuses a command: {error}") from error
+
+    def _register(self) -> None:
+        self.register_birth()  # type: ignore[no-untyped-call]
+        self._beat()
+
+    def _beat(self) -> list[Claim]:
+        """Say that we live, renew leases, reap the dead; return claims that are ours no more."""
+        self._send_heartbeat()
+        self._is_suspended = bool(is_suspended(self.connection, self))
+        self.claims.take_back_strays(self.executions_key)
+        reaped = self.reaper.reap()
+        if reaped:
+            log.info("reaped: %d jobs of dead workers are back in the queue", reaped)
+        return self.claims.renew()
+
+    def _send_heartbeat(self) -> None:
+        """Write all of our key: it may have expired, or Redis may have lost it."""
+        now_s = time.time()
+        state = WorkerStatus.BUSY if self.claims.held else WorkerStatus.IDLE
+        with self.connection.pipeline(transaction=False) as pipeline:
+            self.heartbeat(WORKER_TTL_S, pipeline)
+            self.set_state(state.value, pipeline)
+            pipeline.hset(self.key, mapping={**self.serialize(), "host": self.host})
+            worker_registration.register(self, pipeline)
+            pipeline.sadd(self.claims.claimants_key, self.name)
+            for queue in self.queues:
+                pipeline.zremrangebyscore(queue.finished_job_registry.key, 0, now_s)
+                pipeline.zremrangebyscore(queue.failed_job_registry.key, 0, now_s)
+            pipeline.execute()
+
+    def _deregister(self) -> None:
+        self.claims.put_back(self.claims.claimed_key)
+        self.register_death()  # type: ignore[no-untyped-call]
+        self.connection.srem(self.claims.claimants_key, self.name)
+
+
+def _stop_at_stdin_end() -> None:
+    """Stop like on SIGTERM when whoever started us closes our standard input, or dies."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,115 @@
+"""
+The queues in Redis: connection, serializer, and the map of every key.
+
+| key                                | type | what                                                | lives |
+| ---------------------------------- | ---- | --------------------------------------------------- | ----- |
+| rq:queues, rq:queue:{queue}        | rq's | job ids that wait, head first                       | while not empty |
+| rq:job:{job}                       | hash | the job; ours in it: `execution_id` (the fence), `crash_count`, `retry_count` | result TTL after its end |
+| rq:wip:{queue}                     | zset | started: `{job}:{execution}`, score = end of lease  | until settled |
+| rq:finished:{queue}, rq:failed:…   | zset | ended jobs, score = when Redis forgets them         | cleaned by every beat |
+| rq:execution:{job}:{execution}     | hash | one execution, with its worker                      | lease |
+| rq:executions:{job}                | zset | the executions of a job                             | lease |
+| rq:worker:{worker}                 | hash | a live worker; ours in it: `host`                   | 15 s after the last beat |
+| rq:worker:{worker}:executions      | set  | what the worker has in flight                       | as the worker |
+| contextvqa:claimed:{queue}:{worker}| list | ids a worker took and has not started yet           | milliseconds |
+| contextvqa:claimants:{queue}       | set  | workers that may hold jobs, dead ones until reaped  | until reaped |
+| contextvqa:run:{run}               | hash | `config` all records share, `pending` = live jobs   | for good |
+| contextvqa:prompts:{run}           | hash | prompt digest -> prompt                             | for good |
+"""
+
+from typing import Any
+
+import orjson
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq import Queue
+from rq.job import JobStatus
+
+from contextvqa.errors import UnavailableError
+from contextvqa.settings import DEFAULT_REDIS_URL
+
+GENERATE = "generate"
+REFINE = "refine"
+
+#: Statuses of a job that will still run.
+LIVE = frozenset(
+    status.value.encode()
+    for status in (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
+)
+
+#: Round trips are milliseconds; a server silent for this long, in seconds, counts as gone.
+SOCKET_TIMEOUT_S = 10.0
+
+
+class OrjsonSerializer:
+    """JSON that rq's own `JSONSerializer` reads. Never pickle: Redis must not carry code."""
+
+    @staticmethod
+    def dumps(value: Any) -> bytes:
+        """Encode a job's function name and arguments."""
+        return orjson.dumps(value)
+
+    @staticmethod
+    def loads(data: bytes) -> Any:
+        """Decode them."""
+        return orjson.loads(data)
+
+
+def claimed_key(queue: str, worker: str) -> str:
+    """List of the ids that `worker` took off `queue` and has not started yet."""
+    return f"contextvqa:claimed:{queue}:{worker}"
+
+
+def claimants_key(queue: str) -> str:
+    """Set of the workers that may hold jobs of `queue`."""
+    return f"contextvqa:claimants:{queue}"
+
+
+def run_key(run: str) -> str:
+    """Hash of what all records of `run` share."""
+    return f"contextvqa:run:{run}"
+
+
+def prompts_key(run: str) -> str:
+    """Hash of the prompts of `run` by digest."""
+    return f"contextvqa:prompts:{run}"
+
+
+def rq_queue(name: str, connection: redis.Redis) -> Queue:
+    """Return rq's queue object, with our serializer."""
+    return Queue(name, connection=connection, serializer=OrjsonSerializer)
+
+
+def connect(url: str | None) -> redis.Redis:
+    """
+    Connect and check that a server answers.
+
+    Raises:
+        UnavailableError: No server answers there, or it is no Redis. Names the address, never the
+            password.
+
+    """
+    url = url or DEFAULT_REDIS_URL
+    try:
+        # One command, one try: a repeated EXEC would run twice. Callers repeat what is safe.
+        connection = redis.Redis.from_url(
+            url, socket_timeout=SOCKET_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        )
+        connection.ping()
+    except (redis.RedisError, ValueError, OSError) as error:
+        raise UnavailableError(
+            f"no Redis server at {address(url)} ({_first_line(error)}); "
+            "start one there, or name another with --redis-url."
+        ) from error
+    return connection
+
+
+def address(url: str) -> str:
+    """Return a Redis URL without its user and password."""
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

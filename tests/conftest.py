@@ -1,0 +1,46 @@
+"""What all tests share."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from contextvqa.queues import connect
+from contextvqa.server import EmbeddedServer
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """One real server for the whole session."""
+    with EmbeddedServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(server: EmbeddedServer) -> str:
+    """The server, empty."""
+    connect(server.url).flushall()
+    return server.url
+
+
+@pytest.fixture
+def connection(redis_url: str) -> Iterator[redis.Redis]:
+    """A connection to the empty server."""
+    with connect(redis_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    """Where runs go."""
+    return tmp_path / "runs"
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    """Return when the condition holds; fail, with its name, when it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {condition}"
+        time.sleep(0.01)
