@@ -1,0 +1,166 @@
+"""
+A run is a directory: what was asked (run.json), what came of it (results, rejects).
+
+    runs/<name>/
+      run.json         the fingerprint: prompt, model, sampling, versions; and the inputs
+      results.jsonl    one line per accepted record
+      rejects.jsonl    one line per record that ended otherwise
+      redis/           the embedded server's data, for `contextvqa run`
+      logs/            what its worker and refiner said
+"""
+
+import os
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from contextvqa import __version__
+from contextvqa.errors import UsageError
+from contextvqa.jobs import check_run_name
+from contextvqa.records import from_payload
+from contextvqa.settings import Sampling
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """What all records of a run share; stored once, in run.json and in Redis."""
+
+    run: str
+    model: str
+    sampling: Sampling
+    #: ISO 8601, UTC.
+    created_at: str
+    #: Version of this package that began the run.
+    version: str
+    #: Every input that was enqueued into the run, in order.
+    inputs: tuple[str, ...] = ()
+
+    @classmethod
+    def new(cls, run: str, model: str, sampling: Sampling) -> "RunConfig":
+        """Return the configuration of a run that begins now."""
+        created_at = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(
+            run=run, model=model, sampling=sampling, created_at=created_at, version=__version__
+        )
+
+    def encode(self) -> bytes:
+        """Return the JSON of run.json and of Redis."""
+        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "RunConfig":
+        """
+        Read it back.
+
+        Raises:
+            ValueError: It is no JSON. RejectError: it is not of this version.
+
+        """
+        payload: dict[str, Any] = orjson.loads(data)
+        return from_payload(payload, cls)
+
+
+class RunDirectory:
+    """The paths of one run, and its run.json."""
+
+    def __init__(self, runs_dir: Path, run: str) -> None:
+        self.run = check_run_name(run)
+        self.path = runs_dir / run
+        self.config_path = self.path / "run.json"
+        self.results_path = self.path / "results.jsonl"
+        self.rejects_path = self.path / "rejects.jsonl"
+        self.redis_path = self.path / "redis"
+        self.logs_path = self.path / "logs"
+
+    def exists(self) -> bool:
+        """Whether the run was ever begun."""
+        return self.config_path.exists()
+
+    def create(self) -> None:
+        """
+        Make the directory.
+
+        Raises:
+            UsageError: The operating system refuses.
+
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"cannot make the run directory {self.path}: {error.strerror}; "
+                "name another with --runs-dir."
+            ) from error
+
+    def read_config(self) -> RunConfig | None:
+        """
+        Return what the run was begun with, None for a new one.
+
+        Raises:
+            UsageError: run.json is damaged or of another version.
+
+        """
+        try:
+            data = self.config_path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UsageError(f"cannot read {self.config_path}: {error.strerror}.") from error
+        try:
+            return RunConfig.decode(data)
+        except Exception as error:
+            raise UsageError(
+                f"{self.config_path} is not the run.json of this version ({error}); "
+                "restore it, or choose another --run name."
+            ) from error
+
+    def write_config(self, config: RunConfig) -> None:
+        """Replace run.json in one step: a reader sees the old or the new one, whole."""
+        partial = self.config_path.with_suffix(f".{os.getpid()}.part")
+        try:
+            with partial.open("wb") as file:
+                file.write(config.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.config_path)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.config_path}: {error.strerror}.") from error
+
+    def begin(self, model: str, sampling: Sampling, source: str) -> RunConfig:
+        """
+        Return the run's configuration, written down first where the run or the input is new.
+
+        Args:
+            source: The input, as the user named it.
+
+        Raises:
+            UsageError: The run was begun with another fingerprint: its records would not be
+                comparable. Names what differs.
+
+        """
+        self.create()
+        asked = RunConfig.new(self.run, model, sampling)
+        known = self.read_config() or asked
+        differences = _differences(known, asked)
+        if differences:
+            raise UsageError(
+                f"run {self.run!r} was begun with {differences}; "
+                "ask for the same, or choose another --run name."
+            )
+        if source not in known.inputs:
+            known = replace(known, inputs=(*known.inputs, source))
+            self.write_config(known)
+        return known
+
+
+def _differences(known: RunConfig, asked: RunConfig) -> str:
+    before = {"model": known.model, **asdict(known.sampling)}
+    after = {"model": asked.model, **asdict(asked.sampling)}
+    return ", ".join(
+        f"{name} {before[name]!r}, not {after[name]!r}"
+        for name in before
+        if before[name] != after[name]
+    )

@@ -1,0 +1,86 @@
+"""What the records of a run share, as Redis holds it: configuration and prompts, stored once."""
+
+import time
+from typing import cast
+
+import redis
+
+from contextvqa.errors import TransientError
+from contextvqa.queues import prompts_key, run_key
+from contextvqa.records import ImageRecord, prompt_digest
+from contextvqa.run_directory import RunConfig
+
+#: Distinct prompts a run stores once. Further ones travel in their jobs, so that a run whose rows
+#: all have their own prompt leaves no more in Redis than its queue holds.
+MAX_STORED_PROMPTS = 1_000
+#: Seconds until a configuration is read again: a run may be deleted and begun anew by its name.
+CONFIG_TTL_S = 10.0
+
+
+class Runs:
+    """Reads and writes runs in Redis, and remembers what cannot change."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self.connection = connection
+        self._configs: dict[str, tuple[float, RunConfig | None]] = {}
+        self._prompts: dict[tuple[str, str], str] = {}
+
+    def store(self, config: RunConfig) -> None:
+        """Write a run's configuration; again after Redis lost it."""
+        self.connection.hset(run_key(config.run), "config", config.encode())
+
+    def store_prompt(self, run: str, prompt: str) -> tuple[str, str | None]:
+        """
+        Store a prompt unless the run has too many.
+
+        Returns:
+            Its digest, and the prompt itself where it has to travel in the job.
+
+        """
+        digest = prompt_digest(prompt)
+        if (run, digest) not in self._prompts:
+            if len(self._prompts) >= MAX_STORED_PROMPTS:
+                return digest, prompt
+            data = prompt.encode("utf-8", "surrogatepass")
+            self.connection.hset(prompts_key(run), digest, data)
+            self._prompts[run, digest] = prompt
+        return digest, None
+
+    def prompt_of(self, record: ImageRecord) -> tuple[RunConfig, str]:
+        """
+        Return the configuration of a record's run, and the record's prompt.
+
+        Raises:
+            TransientError: Redis does not have them (any more): `enqueue` writes them again.
+
+        """
+        read_at, config = self._configs.get(record.run, (-CONFIG_TTL_S, None))
+        if config is None or time.monotonic() - read_at > CONFIG_TTL_S:
+            config = self._read_config(record.run)
+            self._configs[record.run] = time.monotonic(), config
+        return config, record.prompt or self._read_prompt(record)
+
+    def num_pending(self, run: str) -> int:
+        """Return how many of the run's jobs are live."""
+        return int(self._field(run_key(run), "pending") or 0)
+
+    def _field(self, key: str, name: str) -> bytes | None:
+        # Typed as text or bytes by redis-py; our connections never decode.
+        return cast("bytes | None", self.connection.hget(key, name))
+
+    def _read_config(self, run: str) -> RunConfig:
+        data = self._field(run_key(run), "config")
+        if data is None:
+            raise TransientError(f"Redis has no configuration of run {run!r}; enqueue it again")
+        return RunConfig.decode(data)
+
+    def _read_prompt(self, record: ImageRecord) -> str:
+        place = (record.run, record.prompt_digest)
+        if place not in self._prompts:
+            data = self._field(prompts_key(record.run), record.prompt_digest)
+            if data is None:
+                raise TransientError(
+                    f"Redis has no prompt {record.prompt_digest}; enqueue it again"
+                )
+            self._prompts[place] = data.decode("utf-8", "surrogatepass")
+        return self._prompts[place]
