@@ -11,7 +11,7 @@ from typing import NamedTuple
 import click
 
 from contextvqa import __version__
-from contextvqa.errors import ContextVQAError
+from contextvqa.errors import ERROR_PREFIX, ContextVQAError
 
 #: Ctrl-C, as every shell reports it.
 EXIT_INTERRUPTED = 130
@@ -74,15 +74,27 @@ def main(argv: list[str] | None = None) -> int:
         code = contextvqa.main(args=argv, prog_name="contextvqa", standalone_mode=False)
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        _say_error(error.format_message() + _hint(error))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except ContextVQAError as error:
-        print(f"contextvqa: error: {error}", file=sys.stderr)  # noqa: T201
+        _say_error(str(error))
         return error.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _say_error(message: str) -> None:
+    click.echo(ERROR_PREFIX + " ".join(message.split()), err=True)
+
+
+def _hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f" See {context.command_path} --help." if context else ""
 
 
 if __name__ == "__main__":

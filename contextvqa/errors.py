@@ -16,6 +16,9 @@ Every error this project raises, as one tree. The class decides what follows, ne
 from enum import StrEnum
 from typing import ClassVar
 
+#: Begins the one line on stderr with which a command ends on an error.
+ERROR_PREFIX = "contextvqa: error: "
+
 
 class Reason(StrEnum):
     """Why a record was rejected. The codes land in rejects.jsonl: they are never renamed."""

@@ -15,6 +15,9 @@ import click
 ENVIRONMENT_PREFIX = "CONTEXTVQA_"
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 
+#: The INPUT argument of commands.
+INPUT_FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -1,7 +1,6 @@
 """What all tests share."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,11 +35,3 @@ def connection(redis_url: str) -> Iterator[redis.Redis]:
 def runs_dir(tmp_path: Path) -> Path:
     """Where runs go."""
     return tmp_path / "runs"
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    """Return when the condition holds; fail, with its name, when it never does."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s for {condition}"
-        time.sleep(0.01)

@@ -1,0 +1,79 @@
+"""The processes that `contextvqa run` starts, watches and stops."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from contextvqa.errors import ERROR_PREFIX
+
+
+class Child:
+    """
+    One `contextvqa` command in a process group of its own.
+
+    The terminal's Ctrl-C does not reach it: its parent stops it in order. If the parent is killed,
+    its standard input closes, on which the daemons stop.
+
+    Args:
+        log_path: Where stderr goes; None leaves it on ours.
+
+    """
+
+    def __init__(self, arguments: list[str], log_path: Path | None = None) -> None:
+        self.command = arguments[0]
+        self.log_path = log_path
+        log = _open_log(log_path) if log_path else None
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-m", "contextvqa", *arguments],
+            stdin=subprocess.PIPE if log else None,
+            stdout=log or subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+        if log:
+            log.close()
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def stop(self, timeout_s: float) -> None:
+        """Ask it to stop; what is left of its group after `timeout_s` is killed."""
+        if self.poll() is None:
+            self._process.terminate()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the whole group: a killed worker leaves its engine's processes behind."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def read_output(self) -> bytes:
+        """Return what an ended child without a log printed on stdout."""
+        assert self._process.stdout is not None  # noqa: S101 - our own invariant
+        return self._process.stdout.read()
+
+    def error(self) -> str:
+        """Say in one line why an ended child with a log ended."""
+        assert self.log_path is not None  # noqa: S101 - our own invariant
+        for line in reversed(self.log_path.read_text("utf-8", "replace").splitlines()):
+            if line.startswith(ERROR_PREFIX):
+                return line.removeprefix(ERROR_PREFIX)
+        code = self.poll() or 0
+        what = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        return f"the {self.command} was {what}; its log is {self.log_path}"
+
+
+def _open_log(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return cast("BinaryIO", path.open("wb", buffering=0))

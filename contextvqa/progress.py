@@ -1,0 +1,126 @@
+"""Progress of long work: a rich bar on a terminal, else a line every 10 seconds."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from contextvqa.queues import GENERATE
+from contextvqa.state import RunState
+
+#: Seconds between lines where there is no terminal.
+LINE_INTERVAL_S = 10.0
+
+
+def say(message: str) -> None:
+    """Tell the user on stderr; stdout is for data."""
+    click.echo(message, err=True)
+
+
+class Ticker:
+    """Says a line every 10 seconds, if asked often enough."""
+
+    def __init__(self, line: Callable[[], str]) -> None:
+        self._line = line
+        self._due = time.monotonic() + LINE_INTERVAL_S
+
+    def tick(self) -> None:
+        """Say the line if it is due."""
+        if time.monotonic() >= self._due:
+            say(self._line())
+            self._due = time.monotonic() + LINE_INTERVAL_S
+
+
+class _Rate(ProgressColumn):
+    """Records per second since the first one ended."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.fields['rate']:.1f} records/s")
+
+
+class RunProgress:
+    """Shows a run on its way: what it waits for, how many records ended, rate and ETA."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("reading the input", total=None, rate=0.0)
+        self._ticker = Ticker(self._line)
+        self._began_at: float | None = None
+        self._ended_before = 0
+        self._text = ""
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, state: RunState) -> None:
+        """Show a new state; prints only where and when it is due."""
+        total = state.ended + (state.pending or 0)
+        rate = self._rate(state)
+        self._text = f"{_doing(state)}: {state.ended}/{total} records, {rate:.1f} records/s"
+        if rate and state.pending:
+            self._text += f", {state.pending / rate:.0f} s left"
+        self._bar.update(
+            self._task,
+            description=_doing(state),
+            completed=state.ended,
+            total=total or None,
+            rate=rate,
+        )
+        self._ticker.tick()
+
+    def _line(self) -> str:
+        return self._text
+
+    def _rate(self, state: RunState) -> float:
+        """Count from the first look at which a worker could work: loading is not its rate."""
+        if self._began_at is None:
+            if not _has_worker(state):
+                return 0.0
+            self._began_at, self._ended_before = time.monotonic(), state.ended
+        elapsed_s = time.monotonic() - self._began_at
+        return (state.ended - self._ended_before) / elapsed_s if elapsed_s else 0.0
+
+
+def _doing(state: RunState) -> str:
+    if not state.pending:
+        return "reading the input"
+    return "generating" if _has_worker(state) else "loading the model"
+
+
+def _has_worker(state: RunState) -> bool:
+    return any(worker.queue == GENERATE for worker in state.workers)

@@ -1,0 +1,154 @@
+"""The state of a run, read from its directory and from Redis."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import orjson
+import redis
+from rq.worker import BaseWorker
+
+from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
+from contextvqa.run_directory import RunDirectory
+from contextvqa.runs import Runs
+from contextvqa.sink import KeyIndex
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueState:
+    """Jobs of all runs on one queue, as rq's registries have them."""
+
+    queued: int
+    started: int
+    finished: int
+    failed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerState:
+    """One live worker process."""
+
+    name: str
+    queue: str
+    state: str
+    settled: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunState:
+    """What is known of a run at one moment. None: Redis cannot be asked."""
+
+    run: str
+    accepted: int
+    rejected: int
+    pending: int | None
+    queues: dict[str, QueueState] = field(default_factory=dict)
+    workers: tuple[WorkerState, ...] = ()
+
+    @property
+    def ended(self) -> int:
+        """Records with an outcome."""
+        return self.accepted + self.rejected
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RejectState:
+    """How often a run rejected for one reason, and one record to look at."""
+
+    count: int
+    example_id: int | str
+    message: str
+
+
+class RunWatcher:
+    """Looks at one run again and again; each look reads only what is new in the files."""
+
+    def __init__(self, directory: RunDirectory, connection: redis.Redis | None) -> None:
+        self.directory = directory
+        self.connection = connection
+        self._results = KeyIndex(directory.results_path)
+        self._rejects = KeyIndex(directory.rejects_path)
+
+    def look(self) -> RunState:
+        """
+        Return the state now.
+
+        Raises:
+            SinkError: A results or rejects line is damaged.
+
+        """
+        # Redis first: a job is settled after its line, so that no record is in neither.
+        pending, queues, workers = self._look_at_redis()
+        self._results.follow()
+        self._rejects.follow()
+        return RunState(
+            run=self.directory.run,
+            accepted=len(self._results),
+            rejected=self._rejects.count_outside(self._results),
+            pending=pending,
+            queues=queues,
+            workers=workers,
+        )
+
+    def rejects(self) -> dict[str, RejectState]:
+        """Return the rejects by reason, most frequent first."""
+        counts: Counter[str] = Counter()
+        examples: dict[str, tuple[int | str, str]] = {}
+        if self.directory.rejects_path.exists():
+            with self.directory.rejects_path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        self._count(orjson.loads(line), counts, examples)
+        return {
+            reason: RejectState(
+                count=count, example_id=examples[reason][0], message=examples[reason][1]
+            )
+            for reason, count in counts.most_common()
+        }
+
+    def _count(
+        self,
+        line: dict[str, object],
+        counts: Counter[str],
+        examples: dict[str, tuple[int | str, str]],
+    ) -> None:
+        meta = line["meta"]
+        if isinstance(meta, dict) and meta["key"] in self._results:
+            return  # a later success beats a failure
+        reason = str(line["reason"])
+        counts[reason] += 1
+        record_id = line["id"]
+        if isinstance(record_id, int | str):
+            examples.setdefault(reason, (record_id, str(line["message"])))
+
+    def _look_at_redis(
+        self,
+    ) -> tuple[int | None, dict[str, QueueState], tuple[WorkerState, ...]]:
+        if self.connection is None:
+            return None, {}, ()
+        pending = Runs(self.connection).num_pending(self.directory.run)
+        queues = {name: _queue_state(name, self.connection) for name in (GENERATE, REFINE)}
+        return pending, queues, _workers(self.connection)
+
+
+def _queue_state(name: str, connection: redis.Redis) -> QueueState:
+    queue = rq_queue(name, connection)
+    return QueueState(
+        queued=queue.count,
+        # Without rq's own clean-up, which judges executions that are not its own.
+        started=queue.started_job_registry.get_job_count(cleanup=False),
+        finished=queue.finished_job_registry.get_job_count(cleanup=False),
+        failed=queue.failed_job_registry.get_job_count(cleanup=False),
+    )
+
+
+def _workers(connection: redis.Redis) -> tuple[WorkerState, ...]:
+    workers = BaseWorker.all(connection=connection, serializer=OrjsonSerializer)
+    return tuple(
+        WorkerState(
+            name=worker.name,
+            queue=",".join(worker.queue_names()),
+            state=worker.get_state(),
+            settled=worker.successful_job_count + worker.failed_job_count,
+        )
+        for worker in sorted(workers, key=lambda worker: worker.name)
+    )

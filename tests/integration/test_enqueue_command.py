@@ -1,0 +1,202 @@
+"""`contextvqa enqueue`: good rows enter, bad ones are reported, and again changes nothing."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+import redis
+
+from contextvqa.queues import GENERATE, rq_queue
+from contextvqa.records import ImageRecord, from_payload, prompt_digest
+from contextvqa.runs import Runs
+from producer.prompt import DEFAULT_PROMPT
+from tests.support import run_contextvqa
+
+
+def write(path: Path, rows: object) -> Path:
+    path.write_bytes(orjson.dumps(rows))
+    return path
+
+
+def records(connection: redis.Redis) -> list[ImageRecord]:
+    jobs = rq_queue(GENERATE, connection).jobs
+    return [from_payload(job.kwargs["record"], ImageRecord) for job in jobs]
+
+
+def test_the_seeds_rows_enter_with_row_numbers_as_ids_and_the_builtin_prompt(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    conversation = [{"from": "human", "value": "<image>\nSay more."}]
+    source = write(
+        tmp_path / "in.json",
+        [
+            {"image": ["a.png"], "conversation": conversation},
+            {"image": "b.png"},
+            {"image": ["c.png", "d.png"], "id": "two"},
+        ],
+    )
+
+    done = run_contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    )
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "3 rows: 3 enqueued, 0 already queued, 0 already done" in done.stderr
+    found = records(connection)
+    assert [(record.id, record.image) for record in found] == [
+        (1, ("a.png",)),
+        (2, ("b.png",)),
+        ("two", ("c.png", "d.png")),
+    ]
+    runs = Runs(connection)
+    assert [runs.prompt_of(record)[1] for record in found] == [
+        "Say more.",
+        DEFAULT_PROMPT,
+        DEFAULT_PROMPT,
+    ]
+    assert runs.num_pending("r") == 3
+
+
+def test_the_prompt_is_stored_once_and_not_in_every_job(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.json", [{"image": f"{number}.png"} for number in range(50)])
+
+    run_contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    )
+
+    assert connection.hkeys("contextvqa:prompts:r") == [prompt_digest(DEFAULT_PROMPT).encode()]
+    assert {record.prompt for record in records(connection)} == {None}
+    assert (
+        max(connection.memory_usage(job.key) for job in rq_queue(GENERATE, connection).jobs) < 2048
+    )
+
+
+def test_bad_rows_are_reported_with_their_number_and_cost_no_other_row(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    source = write(
+        tmp_path / "in.json", [{"image": "a.png"}, 7, {"img": "b.png"}, {"image": "c.png"}]
+    )
+
+    done = run_contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url),
+        "--json",
+    )
+
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == ["row 2", "row 3"]
+    assert "2 of 4 rows are bad" in lines[-1]
+    assert "Traceback" not in done.stderr
+    assert orjson.loads(done.stdout)["enqueued"] == 2
+    assert [record.id for record in records(connection)] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "empty"),
+        (b"hello", "hello"),
+        (b"[]", "rows"),
+        (b"\xff\xfe\x00", "UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_rows_is_refused_in_one_line(
+    redis_url: str, runs_dir: Path, tmp_path: Path, content: bytes, found: str
+) -> None:
+    source = tmp_path / "in.json"
+    source.write_bytes(content)
+
+    done = run_contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    )
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("contextvqa: error: ")
+    assert found in done.stderr
+    assert not runs_dir.exists()
+
+
+def test_a_truncated_array_enters_up_to_the_cut(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.json"
+    source.write_bytes(b'[{"image": "a.png"}, {"image": "b.png"}, {"ima')
+
+    done = run_contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("row 3: ")
+    assert [record.id for record in records(connection)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://someone:secret@127.0.0.1:1/0", "redis://127.0.0.1:1/0"),
+        ("unix:///no/such/socket", "unix:///no/such/socket"),
+        ("http://example.org", "http://example.org"),
+    ],
+)
+def test_an_unreachable_server_is_exit_code_3_with_the_address_and_without_the_password(
+    runs_dir: Path, tmp_path: Path, url: str, shown: str
+) -> None:
+    source = write(tmp_path / "in.json", [{"image": "a.png"}])
+
+    done = run_contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", url)
+    )
+
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert shown in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_another_fingerprint_is_refused_and_what_differs_is_named(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.json", [{"image": "a.png"}])
+    same = ("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    run_contextvqa(*same)
+
+    done = run_contextvqa(*same, "--temperature", "0.1")
+
+    assert done.returncode == 2
+    assert "was begun with temperature 0.7, not 0.1" in done.stderr
+    assert run_contextvqa(*same).returncode == 0
+    assert len(records(connection)) == 1
+
+
+def test_a_run_name_that_cannot_be_a_job_id_is_refused(redis_url: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.json", [{"image": "a.png"}])
+
+    done = run_contextvqa(
+        *("enqueue", source, "--run", "a/b", "--runs-dir", tmp_path, "--redis-url", redis_url)
+    )
+
+    assert done.returncode == 2
+    assert "run name 'a/b' cannot be used" in done.stderr
+
+
+def test_duplicate_rows_are_one_record_and_a_grown_input_adds_only_what_is_new(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(b'{"image": "a.png"}\n{"image": "a.png"}\n{"image": "b.png"}\n')
+    same = ("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    first = run_contextvqa(*same)
+    with source.open("ab") as file:
+        file.write(b'{"image": "c.png"}\n')
+
+    second = run_contextvqa(*same)
+
+    assert "3 rows: 2 enqueued" in first.stderr
+    assert "1 duplicates" in first.stderr
+    assert "4 rows: 1 enqueued, 2 already queued" in second.stderr
+    assert [record.image[0] for record in records(connection)] == ["a.png", "b.png", "c.png"]

@@ -1,0 +1,158 @@
+"""`contextvqa refiner`: a real process that appends durably, or stops and acknowledges nothing."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import redis
+
+from contextvqa.jobs import buffer_enqueue, refine_job, reject_job
+from contextvqa.queues import REFINE, rq_queue
+from contextvqa.records import Generation, ImageRecord, Rejection, record_key
+from tests.support import clean_environment, contextvqa, read_lines, run_contextvqa, wait_until
+
+TEXT = """{number} is a number.
+
+1. Question: Which number is it?
+   Answer: {number}
+2. Question: Is it big?
+   Answer: no
+"""
+
+
+def record(number: int) -> ImageRecord:
+    image = (f"{number}.png",)
+    return ImageRecord(
+        run="r", key=record_key(None, image, "p"), id=number, image=image, prompt_digest="p"
+    )
+
+
+def enqueue_generations(connection: redis.Redis, numbers: range, text: str = TEXT) -> None:
+    specs = [
+        refine_job(
+            Generation(
+                record=record(number),
+                text=text.format(number=number),
+                finish_reason="stop",
+                prompt_tokens=1,
+                output_tokens=1,
+                seed=1,
+                model="m",
+                worker="w",
+                generated_at="2026-01-01T00:00:00+00:00",
+                image_s=0.0,
+                engine_s=0.0,
+            )
+        )
+        for number in numbers
+    ]
+    with connection.pipeline() as pipeline:
+        buffer_enqueue(specs, rq_queue(REFINE, connection), pipeline)
+        pipeline.execute()
+
+
+@pytest.fixture
+def refiner(redis_url: str, runs_dir: Path) -> list[object]:
+    return ["refiner", "--redis-url", redis_url, "--runs-dir", runs_dir]
+
+
+def test_generations_become_results_and_rejections_become_rejects(
+    connection: redis.Redis, refiner: list[object], runs_dir: Path
+) -> None:
+    enqueue_generations(connection, range(1, 101))
+    enqueue_generations(connection, range(101, 103), text="I cannot help with that.")
+    rejection = Rejection(
+        record=record(103), stage="generate", reason="image.not_found", message="gone"
+    )
+    with connection.pipeline() as pipeline:
+        buffer_enqueue([reject_job(rejection)], rq_queue(REFINE, connection), pipeline)
+        pipeline.execute()
+
+    done = run_contextvqa(*refiner, "--burst")
+
+    assert done.returncode == 0, done.stderr
+    results = read_lines(runs_dir / "r" / "results.jsonl")
+    assert sorted(line["id"] for line in results) == list(range(1, 101))
+    assert [pair["answer"] for pair in results[0]["context_vqa"]["qas"]] == [
+        str(results[0]["id"]),
+        "no",
+    ]
+    rejects = read_lines(runs_dir / "r" / "rejects.jsonl")
+    assert {line["id"]: line["reason"] for line in rejects} == {
+        101: "parse.no_pairs",
+        102: "parse.no_pairs",
+        103: "image.not_found",
+    }
+    assert rejects[0]["vqa"] == "I cannot help with that."
+
+
+def test_a_full_disk_stops_the_refiner_and_nothing_is_acknowledged_that_is_not_on_disk(
+    connection: redis.Redis, refiner: list[object], runs_dir: Path
+) -> None:
+    # Given a disk that takes 20,000 bytes of results
+    enqueue_generations(connection, range(200))
+    limited = ["prlimit", "--fsize=20000", *contextvqa(*refiner, "--burst")]
+
+    # When the refiner runs into its end
+    done = subprocess.run(
+        limited, capture_output=True, text=True, check=False, env=clean_environment()
+    )
+
+    # Then it says so in one line, and what rq calls finished is in the file
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1].startswith("contextvqa: error: cannot write ")
+    assert "Traceback" not in done.stderr
+    lines = read_lines(runs_dir / "r" / "results.jsonl")
+    queue = rq_queue(REFINE, connection)
+    assert queue.finished_job_registry.count <= len(lines)
+    assert queue.finished_job_registry.count + queue.count == 200
+
+    # And with room again all of them are there, each once
+    assert run_contextvqa(*refiner, "--burst").returncode == 0
+    ids = [line["id"] for line in read_lines(runs_dir / "r" / "results.jsonl")]
+    assert sorted(ids) == list(range(200))
+
+
+def test_sigterm_ends_an_idle_refiner_with_exit_code_0(
+    connection: redis.Redis, refiner: list[object], runs_dir: Path
+) -> None:
+    enqueue_generations(connection, range(10))
+    with subprocess.Popen(
+        contextvqa(*refiner), stderr=subprocess.DEVNULL, env=clean_environment()
+    ) as process:
+        wait_until(lambda: rq_queue(REFINE, connection).finished_job_registry.count == 10)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+    assert len(read_lines(runs_dir / "r" / "results.jsonl")) == 10
+    assert connection.smembers("rq:workers") == set()
+
+
+def test_a_refiner_stops_when_whoever_started_it_dies(
+    connection: redis.Redis, refiner: list[object]
+) -> None:
+    with subprocess.Popen(
+        contextvqa(*refiner, "--until-stdin-closes"),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=clean_environment(),
+    ) as process:
+        wait_until(lambda: connection.smembers("rq:workers"))
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("command", ["worker", "refiner"])
+def test_a_daemon_without_a_server_ends_with_exit_code_3_before_it_loads_anything(
+    runs_dir: Path, command: str
+) -> None:
+    done = run_contextvqa(
+        *(command, "--runs-dir", runs_dir, "--redis-url", "redis://u:secret@127.0.0.1:1/0")
+    )
+
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert "redis://127.0.0.1:1/0" in done.stderr
+    assert "secret" not in done.stderr

@@ -1,0 +1,57 @@
+"""Helpers of several tests: the real command, real files, and waiting for conditions."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+ROOT = Path(__file__).parents[1]
+FLAGS = ROOT / "examples" / "flags"
+
+
+def contextvqa(*arguments: object) -> list[str]:
+    """Return the command line of a real `contextvqa` process."""
+    return [sys.executable, "-m", "contextvqa", *map(str, arguments)]
+
+
+def run_contextvqa(
+    *arguments: object, cwd: Path | None = None, stdin: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end, with the settings of this test alone."""
+    return subprocess.run(
+        contextvqa(*arguments),
+        cwd=cwd,
+        input=stdin.decode("utf-8", "surrogateescape"),
+        errors="surrogateescape",
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean_environment(),
+    )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return our environment without settings that a developer may have exported."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("CONTEXTVQA_")
+    } | {"PYTHONPATH": str(ROOT)}
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 120.0) -> None:
+    """Return when the condition holds; fail when it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain"
+        time.sleep(0.02)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSONL file; every line must be whole."""
+    data = path.read_bytes() if path.exists() else b""
+    assert not data or data.endswith(b"\n")
+    return [orjson.loads(line) for line in data.splitlines()]

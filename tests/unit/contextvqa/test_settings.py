@@ -1,0 +1,95 @@
+"""Settings: flag over environment over default, wrong values refused by name."""
+
+from collections.abc import Callable
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from contextvqa.settings import (
+    Daemon,
+    Engine,
+    Lifetime,
+    Rejects,
+    Sampling,
+    Store,
+    as_flags,
+    environment_name,
+    takes,
+)
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    @click.command()
+    @takes(Store, Sampling, Engine, Lifetime)
+    def command(store: Store, sampling: Sampling, engine: Engine, lifetime: Lifetime) -> None:
+        click.echo(f"{store.runs_dir} {sampling.temperature} {engine.engine} {lifetime.burst}")
+
+    return lambda *arguments, **environment: CliRunner().invoke(
+        command, list(arguments), env=environment
+    )
+
+
+def test_a_flag_beats_the_environment_which_beats_the_default(
+    run: Callable[..., Result],
+) -> None:
+    assert run().output == "runs 0.7 () False\n"
+    assert run(CONTEXTVQA_TEMPERATURE="0.2").output == "runs 0.2 () False\n"
+    result = run("--temperature", "0", "--runs-dir", "/r", "--burst", CONTEXTVQA_TEMPERATURE="0.2")
+    assert result.output == "/r 0.0 () True\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--top-p", "1.5"], "--top-p is 1.5; it must be above 0 and at most 1."),
+        (["--temperature", "-1"], "--temperature is -1.0; it must be 0 or more."),
+        (["--max-tokens", "many"], "'many' is not a valid integer"),
+        (["--engine", "max_num_seqs"], "--engine 'max_num_seqs' is no KEY=VALUE"),
+        (["--max-model-len", "0"], "--max-model-len is 0; it must be at least 1."),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_and_what_was_expected(
+    run: Callable[..., Result], arguments: list[str], message: str
+) -> None:
+    result = run(*arguments)
+
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_flags_made_of_a_group_give_another_command_the_same_group(
+    run: Callable[..., Result],
+) -> None:
+    flags = [*as_flags(Sampling(temperature=0.1)), *as_flags(Lifetime(burst=True))]
+    flags += as_flags(Engine(engine=("a=1", 'b={"c": 2}')))
+
+    output = run(*flags).output
+
+    assert output == "runs 0.1 ('a=1', 'b={\"c\": 2}') True\n"
+
+
+def test_every_setting_has_a_variable_of_its_name() -> None:
+    assert environment_name("runs_dir") == "CONTEXTVQA_RUNS_DIR"
+
+
+@pytest.mark.parametrize(
+    ("limit", "rejected", "is_exceeded"),
+    [("50%", 5, False), ("50%", 6, True), ("0", 0, False), ("0", 1, True), ("3", 3, False)],
+)
+def test_max_rejects_is_a_number_or_a_share_of_all_records(
+    limit: str, rejected: int, *, is_exceeded: bool
+) -> None:
+    assert Rejects(max_rejects=limit).is_exceeded(rejected, 10) is is_exceeded
+
+
+def test_max_rejects_refuses_what_is_neither() -> None:
+    with pytest.raises(ValueError, match="it must be a number such as 10"):
+        Rejects(max_rejects="some")
+
+
+def test_a_daemon_refuses_negative_times() -> None:
+    with pytest.raises(ValueError, match="--drain-timeout-s is -1"):
+        Daemon(drain_timeout_s=-1)
