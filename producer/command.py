@@ -1,0 +1,87 @@
+"""`contextvqa enqueue`: the producer."""
+
+import time
+from dataclasses import asdict
+from itertools import chain
+
+import click
+import orjson
+import redis
+
+from contextvqa.errors import UsageError
+from contextvqa.progress import Ticker, say
+from contextvqa.queues import GENERATE, connect, rq_queue
+from contextvqa.run_directory import RunDirectory
+from contextvqa.runs import Runs
+from contextvqa.server import running_url
+from contextvqa.settings import INPUT_FILE, Flow, Model, Sampling, Store, takes
+from producer.enqueue import Counts, Enqueuer
+from producer.rows import BadRow, read_rows
+
+#: Seconds between looks at a queue that is too deep.
+ROOM_POLL_S = 0.2
+
+
+@click.command()
+@click.argument("source", metavar="INPUT", type=INPUT_FILE)
+@click.option("--run", "run", required=True, help="Name of the run: a directory in --runs-dir.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON on stdout.")
+@takes(Store, Model, Sampling, Flow)
+def command(  # noqa: PLR0913 - one parameter per group of options
+    *,
+    source: str,
+    run: str,
+    as_json: bool,
+    store: Store,
+    model: Model,
+    sampling: Sampling,
+    flow: Flow,
+) -> None:
+    """
+    Put the records of INPUT into the queue: a JSON array or JSONL file, or - for JSONL on stdin.
+
+    What is done or already queued is skipped, so the same command may be repeated at any time.
+    Bad rows are reported one line each and end the command with exit code 2; good rows enter.
+    """
+    rows = read_rows(source)
+    # A file that is no input at all is refused here, before the run is begun.
+    rows = chain([next(rows)], rows)
+    directory = RunDirectory(store.runs_dir, run)
+    connection = connect(store.redis_url or running_url(directory.redis_path))
+    config = directory.begin(model.model, sampling, source)
+    runs = Runs(connection)
+    runs.store(config)
+    enqueuer = Enqueuer(connection, directory, runs)
+    ticker = Ticker(lambda: _summary(enqueuer.counts))
+
+    def make_room() -> None:
+        ticker.tick()
+        _wait_for_room(connection, flow.high_water, ticker)
+
+    counts = enqueuer.enqueue(rows, _report, make_room)
+    say(_summary(counts))
+    if as_json:
+        click.echo(orjson.dumps(asdict(counts)))
+    if counts.bad:
+        raise UsageError(f"{counts.bad} of {counts.rows} rows are bad and were left out.")
+
+
+def _wait_for_room(connection: redis.Redis, high_water: int, ticker: Ticker) -> None:
+    """Hold back at the high-water mark until half of it is gone: few long waits, not many short."""
+    queue = rq_queue(GENERATE, connection)
+    if queue.count < high_water:
+        return
+    while queue.count > high_water // 2:
+        ticker.tick()
+        time.sleep(ROOM_POLL_S)
+
+
+def _report(row: BadRow) -> None:
+    say(f"row {row.number}: {row.message}")
+
+
+def _summary(counts: Counts) -> str:
+    return (
+        f"{counts.rows} rows: {counts.enqueued} enqueued, {counts.live} already queued, "
+        f"{counts.done} already done, {counts.duplicates} duplicates, {counts.bad} bad"
+    )
