@@ -1,0 +1,212 @@
+"""The one vLLM engine of a worker process."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from contextvqa import settings
+from contextvqa.errors import Reason, RejectError, TransientError, UnavailableError, UsageError
+from contextvqa.settings import Sampling
+from worker import environment
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+#: Characters kept of each error's text; vLLM's may quote its whole configuration.
+MAX_ERROR_CHARS = 300
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What the model wrote for one request."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    output_tokens: int
+
+
+class EngineDiedError(UnavailableError):
+    """Raised when the engine cannot serve any further request: its process must go."""
+
+
+class Engine:
+    """
+    Starts vLLM once and serves requests concurrently.
+
+    vLLM is imported by `start`, not by this module: it takes seconds and gigabytes.
+    """
+
+    def __init__(self, model: str, options: settings.Engine) -> None:
+        self.model = model
+        self.options = options
+        self._llm: Any = None
+
+    @property
+    def max_num_seqs(self) -> int:
+        """Sequences the engine runs at once."""
+        return int(self._llm.vllm_config.scheduler_config.max_num_seqs)
+
+    def start(self) -> None:
+        """
+        Load the model. Takes seconds to minutes, on the calling thread.
+
+        Raises:
+            UnavailableError: vLLM is not installed or cannot serve the model, or the model takes
+                no images.
+            UsageError: `--engine` names an argument that vLLM does not have.
+
+        """
+        defaults = environment.prepare(self.model)
+        from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - takes seconds
+        from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
+
+        arguments = defaults | self._arguments(
+            {f.name for f in dataclasses.fields(AsyncEngineArgs)}
+        )
+        try:
+            config = AsyncEngineArgs(**arguments).create_engine_config()
+            if config.model_config.is_multimodal_model:
+                self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+        except Exception as error:
+            # vLLM, transformers and pydantic raise whatever a wrong model provokes in them.
+            raise UnavailableError(
+                f"vLLM cannot serve model {self.model!r}: {_one_line(error)}"
+            ) from error
+        if self._llm is None:
+            raise UnavailableError(
+                f"model {self.model!r} is no vision-language model: it takes no images."
+            )
+
+    async def generate(
+        self,
+        *,
+        images: "list[Image]",
+        prompt: str,
+        sampling: Sampling,
+        seed: int,
+        request_id: str,
+    ) -> Written:
+        """
+        Write one text about some images, which the model sees before the prompt.
+
+        Cancelling the call aborts the request in the engine.
+
+        Raises:
+            RejectError: The engine refuses this request and would again.
+            TransientError: This request failed; the engine goes on.
+            EngineDiedError: The engine is gone.
+
+        """
+        from vllm.exceptions import VLLMClientError  # noqa: PLC0415 - loaded by start()
+        from vllm.v1.engine.exceptions import (  # noqa: PLC0415
+            EngineDeadError,
+            EngineGenerateError,
+        )
+
+        try:
+            rendered = await self._render(images, prompt, sampling.system_prompt)
+            output = await self._final_output(rendered, _parameters(sampling, seed), request_id)
+        except EngineDeadError as error:
+            raise EngineDiedError(f"the engine of model {self.model!r} died: {error}") from error
+        except EngineGenerateError as error:
+            if isinstance(error.__cause__, VLLMClientError | ValueError):
+                raise RejectError(Reason.REQUEST_REFUSED, _one_line(error.__cause__)) from error
+            raise TransientError(_one_line(error.__cause__ or error)) from error
+        except (VLLMClientError, ValueError) as error:
+            raise RejectError(Reason.REQUEST_REFUSED, _one_line(error)) from error
+        completion = output.outputs[0]
+        if completion.finish_reason not in ("stop", "length"):
+            raise TransientError(f"the engine ended a request as {completion.finish_reason!r}")
+        return Written(
+            text=completion.text,
+            finish_reason=completion.finish_reason,
+            prompt_tokens=len(output.prompt_token_ids or ()),
+            output_tokens=len(completion.token_ids),
+        )
+
+    def stop(self) -> None:
+        """End the engine's processes. Safe to call when it never started."""
+        if self._llm is not None:
+            self._llm.shutdown()
+            # Collected now: at interpreter exit its finalizer would find its module half gone.
+            self._llm = None
+
+    async def _render(self, images: "list[Image]", prompt: str, system_prompt: str) -> Any:
+        """Apply the model's own chat template and image processor."""
+        from vllm.renderers import ChatParams  # noqa: PLC0415 - loaded by start()
+
+        content: list[dict[str, Any]] = [
+            {"type": "image_pil", "image_pil": image} for image in images
+        ]
+        content.append({"type": "text", "text": prompt})
+        messages = [
+            {"role": "system", "content": system_prompt},
+            {"role": "user", "content": content},
+        ]
+        # Without a generation prompt the assistant's header is missing, and nothing parses.
+        parameters = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
+        _, (rendered,) = await self._llm.renderer.render_chat_async([messages], parameters)
+        return rendered
+
+    async def _final_output(self, rendered: Any, parameters: Any, request_id: str) -> Any:
+        output = None
+        async for output in self._llm.generate(rendered, parameters, request_id):  # noqa: B007
+            pass
+        if output is None:
+            raise TransientError("the engine ended a request without output")
+        return output
+
+    def _arguments(self, known: set[str]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "model": self.model,
+            "max_model_len": self.options.max_model_len,
+            "tensor_parallel_size": self.options.tensor_parallel_size,
+            "gpu_memory_utilization": self.options.gpu_memory_utilization,
+            "limit_mm_per_prompt": {"image": self.options.max_images, "video": 0},
+        }
+        for pair in self.options.engine:
+            name, _, value = pair.partition("=")
+            name = name.replace("-", "_")
+            if name not in known:
+                raise UsageError(f"--engine {pair!r}: vLLM has no engine argument {name!r}.")
+            arguments[name] = _value(value)
+        return arguments
+
+
+def _parameters(sampling: Sampling, seed: int) -> Any:
+    from vllm import SamplingParams  # noqa: PLC0415 - loaded by start()
+    from vllm.sampling_params import RequestOutputKind  # noqa: PLC0415
+
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        repetition_penalty=sampling.repetition_penalty,
+        max_tokens=sampling.max_tokens,
+        seed=seed,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _value(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the gist of an error whose text may be a page, and of what caused it."""
+    texts = [" ".join(str(link).split()) or type(link).__name__ for link in _chain(error)]
+    return ": ".join(text[:MAX_ERROR_CHARS] for text in dict.fromkeys(texts))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

@@ -1,0 +1,323 @@
+"""
+Images for the model: files in, RGB images within a pixel budget out.
+
+    reference -> open_file -> read_header -> decode: to_colour -> shrink -> on_white -> upright
+
+Input files are hostile until proven otherwise. Whatever is wrong with one is an `ImageError` with
+its reason, except trouble that may pass, which is a `TransientError`.
+"""
+
+import errno
+import logging
+import os
+import re
+import stat
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from math import isqrt, prod
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError, features
+from PIL.ExifTags import Base as ExifTag
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
+
+from contextvqa.errors import ImageError, Reason, RecordError, TransientError
+
+#: No format that starts another program (EPS), none that hides images of another size (ICO), and
+#: not MPO, which Pillow opens as JPEG.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"),
+    *(("AVIF",) if features.check("avif") else ()),
+)
+
+#: WebP and AVIF files are read whole to find their size in pixels, so memory needs this bound too.
+MAX_FILE_BYTES = 1 << 30
+
+#: The reference leads nowhere.
+NOT_FOUND_ERRNOS = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+#: What open says of a socket or of a device without a driver.
+NOT_A_FILE_ERRNOS = {errno.ENXIO, errno.ENODEV}
+#: The file may be fine: the network, the disk or this process was not, at this moment.
+TRANSIENT_ERRNOS = {
+    *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.EINTR),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLINK, errno.EPROTO, errno.ENOTCONN),
+    *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+    *(errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET),
+}
+
+#: What Pillow raises from hostile bytes: found by mutating files of every format and in its source.
+DECODE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
+    *(AttributeError, AssertionError, RuntimeError, MemoryError, struct.error, zlib.error),
+)
+
+#: Modes that `Image.convert` turns into RGB or RGBA with the right colours.
+COLOUR_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"}
+#: Modes and formats whose samples run from 0 to 65535. A 32-bit TIFF ("I") has no agreed white.
+DEEP_MODES = {"I;16", "I;16B", "I;16L", "I;16N"}
+DEEP_FORMATS = {"PNG", "PPM"}
+
+#: EXIF orientation to what undoes it; 1 is upright.
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+#: The entry of warnings.filters that `configure_pillow` makes.
+PILLOW_WARNINGS: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+def load_images(
+    references: Sequence[str], *, root: Path, max_image_px: int, max_pixels: int
+) -> list[Image.Image]:
+    """
+    Decode the images of one record for the model.
+
+    Blocks on the file system and the CPU: call it in a thread. Threads may share it.
+
+    Args:
+        references: Paths. Relative ones start from *root*.
+
+        max_image_px: Most pixels an image may have before it shrinks.
+
+        max_pixels: Most pixels of the returned images together. Each may have an equal share; a
+            larger one shrinks to it and keeps its aspect. No side drops below one pixel.
+
+    Returns:
+        RGB images in the order of *references*, upright, on white where they were transparent,
+        the first frame where they were animated. Fully loaded, without metadata, files closed.
+
+    Raises:
+        ImageError: An image cannot be had: its reason says why, its message names the reference.
+            A retry reads the same bytes.
+
+        TransientError: The file system failed in a way that may pass.
+
+    """
+    configure_pillow(max_image_px)
+    share_px = max_pixels // max(1, len(references))
+    return [
+        load_image(reference, path=root / reference, max_image_px=max_image_px, share_px=share_px)
+        for reference in references
+    ]
+
+
+def configure_pillow(max_image_px: int) -> None:
+    """
+    Make Pillow silent and its pixel limit ours. Process-wide, as Pillow knows no other way.
+
+    The limit is set, not removed, because it alone stops a WebP before its canvas is allocated.
+    Warnings would reach stderr once per hostile file and name none. (libtiff, written in C, still
+    prints a line of its own for some damaged TIFFs.)
+    """
+    Image.MAX_IMAGE_PIXELS = max_image_px
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    # Looked up every time, because whoever leaves warnings.catch_warnings takes the filter away.
+    if PILLOW_WARNINGS not in warnings.filters:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def load_image(reference: str, *, path: Path, max_image_px: int, share_px: int) -> Image.Image:
+    """Decode one image into at most *share_px* pixels. Raises as `load_images` does."""
+    try:
+        with open_file(path) as file:
+            return decode(read_header(file, max_image_px), share_px)
+    except (RecordError, Image.DecompressionBombError, *DECODE_ERRORS) as error:
+        raise explain(error, f"image {reference!r}") from error
+
+
+def explain(error: Exception, name: str) -> RecordError:
+    """Return what an error means for the record of the image that the message is to *name*."""
+    if isinstance(error, ImageError):
+        return ImageError(error.reason, f"{name} {error}")
+    if isinstance(error, TransientError):
+        return TransientError(f"{name} {error}")
+    if isinstance(error, MemoryError):
+        return TransientError(f"{name} cannot be decoded now: this process has no memory left.")
+    if isinstance(error, OSError) and error.errno in TRANSIENT_ERRNOS:
+        return TransientError(f"{name} cannot be read now: {error.strerror}.")
+    if isinstance(error, Image.DecompressionBombError):
+        message = f"{name} has over twice the {Image.MAX_IMAGE_PIXELS:,} pixels of --max-image-px."
+        return ImageError(Reason.IMAGE_TOO_LARGE, message)
+    detail = str(error) or type(error).__name__
+    return ImageError(Reason.IMAGE_DAMAGED, f"{name} is damaged or cut off: {detail}")
+
+
+def open_file(path: Path) -> BinaryIO:
+    """
+    Open a regular file for reading; the caller closes it.
+
+    Raises:
+        ImageError: There is none, it may not be read, or it is larger than `MAX_FILE_BYTES`.
+
+        TransientError: The file system failed in a way that may pass.
+
+    """
+    # Without O_NONBLOCK, opening a pipe waits for its writer, maybe for ever.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise explain_open(error, path) from error
+    try:
+        refuse_file(os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def explain_open(error: OSError | ValueError, path: Path) -> RecordError:
+    """Return what a failed open means: see the sets of errno above."""
+    # ValueError is a NUL byte, or a character that no file name can have.
+    number = error.errno if isinstance(error, OSError) else errno.ENOENT
+    text = getattr(error, "strerror", None) or str(error)
+    if number in TRANSIENT_ERRNOS:
+        return TransientError(f"cannot be opened now: {text}.")
+    if number in NOT_A_FILE_ERRNOS:
+        return ImageError(Reason.IMAGE_NOT_A_FILE, f"is no regular file: {text}.")
+    if number in NOT_FOUND_ERRNOS:
+        place = f"{str(path.absolute())!r} ({text})"
+        message = f"is not at {place}. Relative references start from --image-root."
+        return ImageError(Reason.IMAGE_NOT_FOUND, message)
+    return ImageError(Reason.IMAGE_UNREADABLE, f"cannot be opened: {text}.")
+
+
+def refuse_file(status: os.stat_result) -> None:
+    """Raise ImageError unless it is the status of a regular file of reasonable size."""
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+        raise ImageError(Reason.IMAGE_NOT_A_FILE, f"is {kind}, not a file.")
+    if status.st_size > MAX_FILE_BYTES:
+        message = f"is a file of {status.st_size:,} bytes; {MAX_FILE_BYTES:,} is the most."
+        raise ImageError(Reason.IMAGE_TOO_LARGE, message)
+
+
+def read_header(file: BinaryIO, max_image_px: int) -> Image.Image:
+    """
+    Read the format and size of an image, none of its pixels.
+
+    Raises:
+        ImageError: It is no image of a known format, or one of more than *max_image_px* pixels.
+
+    """
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(*unidentified(file)) from error
+    num_px = decoded_px(image)
+    if num_px < 1:
+        raise ImageError(Reason.IMAGE_DAMAGED, "is damaged: it has no pixels.")
+    if num_px > max_image_px:
+        size = f"{image.width:,} x {image.height:,}"
+        message = f"({size}) unpacks to {num_px:,} pixels; --max-image-px is {max_image_px:,}."
+        raise ImageError(Reason.IMAGE_TOO_LARGE, message)
+    return image
+
+
+def decoded_px(image: Image.Image) -> int:
+    """Return the most pixels that decoding holds at once."""
+    num_px = image.width * image.height
+    if not isinstance(image, TiffImageFile):
+        return num_px
+    # A TIFF of 8 x 8 pixels may consist of one tile of 40,000 x 40,000.
+    sides = [image.tag_v2.get(tag, 1) for tag in (TILEWIDTH, TILELENGTH)]
+    return max(num_px, prod(side for side in sides if isinstance(side, int)))
+
+
+def unidentified(file: BinaryIO) -> tuple[Reason, str]:
+    """Tell a file that begins as an image from one that is something else."""
+    file.seek(0)
+    start = file.read(16)
+    # Padded, because Pillow's tests index into it.
+    padded = start.ljust(16, b"\0")
+    accepts = [Image.OPEN[name][1] for name in FORMATS]
+    if any(accept is not None and accept(padded) for accept in accepts):
+        return Reason.IMAGE_DAMAGED, "is damaged or cut off: its header makes no sense."
+    found = f"begins with {start!r}" if start else "is empty"
+    return Reason.IMAGE_NOT_AN_IMAGE, f"is no image of a known format: the file {found}."
+
+
+def decode(image: Image.Image, share_px: int) -> Image.Image:
+    """Decode the first frame into upright RGB of at most *share_px* pixels."""
+    # Only JPEG can: it decodes to a half, a quarter or an eighth, never below the size asked for.
+    image.draft(None, fit(image.size, share_px))
+    image.load()
+    orientation = read_orientation(image)
+    # Transparency goes after shrinking: the white ground then costs no full-size copy.
+    image = on_white(shrink(to_colour(image), share_px))
+    if orientation in TRANSPOSITIONS:
+        image = image.transpose(TRANSPOSITIONS[orientation])
+    # With the orientation still in it, the next reader would turn the image again.
+    image.info.clear()
+    return image
+
+
+def fit(size_px: tuple[int, int], share_px: int) -> tuple[int, int]:
+    """Return the largest size of that aspect, in whole pixels, that holds at most *share_px*."""
+    width, height = size_px
+    if width * height <= share_px:
+        return size_px
+    # Integer square roots round down, so the product stays within the share.
+    fitted = isqrt(share_px * width // height), isqrt(share_px * height // width)
+    if min(fitted) < 1:
+        longest = max(1, min(share_px, max(size_px)))
+        return (longest, 1) if width > height else (1, longest)
+    return fitted
+
+
+def read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(ExifTag.Orientation, 1)
+    except DECODE_ERRORS:  # Damaged metadata is no reason to lose good pixels.
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def to_colour(image: Image.Image) -> Image.Image:
+    """
+    Convert any mode to RGB, or to RGBA where something is transparent.
+
+    Raises:
+        ImageError: The mode's values have no agreed meaning as RGB.
+
+    """
+    if image.mode in DEEP_MODES or (image.mode == "I" and image.format in DEEP_FORMATS):
+        return scale_16_bit(image).convert("RGB")
+    if image.mode not in COLOUR_MODES:
+        message = f"has pixels of mode {image.mode!r}, which have no agreed meaning as RGB."
+        raise ImageError(Reason.IMAGE_UNSUPPORTED, message)
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def scale_16_bit(image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255, rounded; Pillow's own conversion clips at 255."""
+    return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+
+
+def shrink(image: Image.Image, share_px: int) -> Image.Image:
+    """Return a copy of at most *share_px* pixels; never larger than it was."""
+    size_px = fit(image.size, share_px)
+    if size_px == image.size:
+        return image.copy()
+    # Whole-number reduction first: as good to the eye as LANCZOS alone, and several times faster.
+    return image.resize(size_px, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Lay an image on white where it is transparent."""
+    if image.mode == "RGB":
+        return image
+    ground = Image.new("RGB", image.size, "white")
+    ground.paste(image, mask=image)
+    return ground

@@ -1,0 +1,93 @@
+"""The generate stage: image and prompt in, generation out."""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from PIL.Image import Image
+
+from contextvqa.jobs import refine_job
+from contextvqa.outcomes import Claim, Finished, Outcome
+from contextvqa.queues import GENERATE
+from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload
+from contextvqa.runs import Runs
+from contextvqa.settings import Images
+from worker.engine import Engine
+from worker.images import load_images
+
+log = logging.getLogger("contextvqa")
+
+#: Threads that decode: Pillow releases the GIL in its decoders.
+NUM_DECODERS = 2
+
+
+class Generate:
+    """Owns the engine; executes many records on it at once."""
+
+    queue = GENERATE
+
+    def __init__(self, engine: Engine, runs: Runs, images: Images) -> None:
+        self.engine = engine
+        self.runs = runs
+        self.images = images
+        self._worker = ""
+        self._decoders = ThreadPoolExecutor(NUM_DECODERS, thread_name_prefix="decode")
+
+    @property
+    def max_in_flight(self) -> int:
+        """As many as the engine runs at once, and a quarter more being decoded or waiting."""
+        num_slots = self.engine.max_num_seqs
+        return self.engine.options.max_in_flight or num_slots + max(1, num_slots // 4)
+
+    async def start(self, worker: str) -> None:
+        """Load the model; nothing else runs on the event loop yet."""
+        self._worker = worker
+        began = time.monotonic()
+        log.info("loading: model %s", self.engine.model)
+        self.engine.start()
+        log.info("loaded: model %s in %.1f s", self.engine.model, time.monotonic() - began)
+
+    async def execute(self, claim: Claim) -> Outcome:
+        """Decode the images, generate, and hand the generation on to be refined."""
+        record = from_payload(claim.job.kwargs["record"], ImageRecord)
+        loop = asyncio.get_running_loop()
+        config, prompt = await loop.run_in_executor(self._decoders, self.runs.prompt_of, record)
+        images = await loop.run_in_executor(self._decoders, self._load, record)
+        seed = derive_seed(record.key, record.attempt)
+        asked_at = time.monotonic()
+        written = await self.engine.generate(
+            images=images,
+            prompt=prompt,
+            sampling=config.sampling,
+            seed=seed,
+            request_id=claim.execution.id,
+        )
+        generation = Generation(
+            record=record,
+            text=written.text,
+            finish_reason=written.finish_reason,
+            prompt_tokens=written.prompt_tokens,
+            output_tokens=written.output_tokens,
+            seed=seed,
+            model=self.engine.model,
+            worker=self._worker,
+            generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            image_s=round(asked_at - claim.claimed_at, 3),
+            engine_s=round(time.monotonic() - asked_at, 3),
+        )
+        return Finished(follow_ups=(refine_job(generation),))
+
+    async def stop(self) -> None:
+        """End the engine."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self.engine.stop()
+
+    def _load(self, record: ImageRecord) -> list[Image]:
+        return load_images(
+            record.image,
+            root=self.images.image_root,
+            max_image_px=self.images.max_image_px,
+            max_pixels=self.images.max_pixels,
+        )
