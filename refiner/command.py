@@ -1,0 +1,20 @@
+"""`contextvqa refiner`."""
+
+import asyncio
+
+import click
+
+from contextvqa import logs
+from contextvqa.daemon import ConcurrentWorker
+from contextvqa.queues import connect
+from contextvqa.settings import Daemon, Lifetime, Store, takes
+from refiner.stage import Refine
+
+
+@click.command()
+@takes(Store, Daemon, Lifetime)
+def command(*, store: Store, daemon: Daemon, lifetime: Lifetime) -> None:
+    """Parse generations and append the results, until stopped."""
+    logs.configure()
+    connection = connect(store.redis_url)
+    asyncio.run(ConcurrentWorker(Refine(store.runs_dir), connection, daemon, lifetime).serve())
