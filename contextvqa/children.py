@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from contextvqa.errors import ERROR_PREFIX
+from contextvqa.progress import say
 
 
 class Child:
@@ -19,7 +21,8 @@ class Child:
     its standard input closes, on which the daemons stop.
 
     Args:
-        log_path: Where stderr goes; None leaves it on ours.
+        log_path: Where its output goes. None for a command whose messages are for the user: they
+            are said as they come, and its stdout is kept.
 
     """
 
@@ -31,11 +34,15 @@ class Child:
             [sys.executable, "-m", "contextvqa", *arguments],
             stdin=subprocess.PIPE if log else None,
             stdout=log or subprocess.PIPE,
-            stderr=log,
+            stderr=log or subprocess.PIPE,
             start_new_session=True,
         )
+        self._relay: threading.Thread | None = None
         if log:
             log.close()
+        else:
+            self._relay = threading.Thread(target=self._say_messages, name="relay", daemon=True)
+            self._relay.start()
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
@@ -59,9 +66,17 @@ class Child:
         self._process.wait()
 
     def read_output(self) -> bytes:
-        """Return what an ended child without a log printed on stdout."""
-        assert self._process.stdout is not None  # noqa: S101 - our own invariant
+        """Return what an ended child without a log printed on stdout, once all else is said."""
+        assert self._relay is not None  # noqa: S101 - our own invariant
+        assert self._process.stdout is not None  # noqa: S101
+        self._relay.join()
         return self._process.stdout.read()
+
+    def _say_messages(self) -> None:
+        """Say what it says: above the progress bar, not across it."""
+        assert self._process.stderr is not None  # noqa: S101 - our own invariant
+        for line in self._process.stderr:
+            say(line.decode("utf-8", "replace").rstrip("\n"))
 
     def error(self) -> str:
         """Say in one line why an ended child with a log ended."""

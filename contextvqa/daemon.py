@@ -13,9 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
 from uuid import uuid4
 
 import redis
@@ -29,16 +27,16 @@ from contextvqa.errors import (
     Reason,
     RejectError,
     TransientError,
-    UnavailableError,
 )
 from contextvqa.jobs import FUNCTIONS
 from contextvqa.outcomes import Claim, Outcome, Retried, Returned, rejected
 from contextvqa.queues import OrjsonSerializer, rq_queue
 from contextvqa.reaper import Reaper, host_identity
+from contextvqa.redis_thread import RedisThread
 from contextvqa.settings import Daemon, Lifetime
+from contextvqa.stage import Stage
 
 log = logging.getLogger("contextvqa")
-T = TypeVar("T")
 
 #: Life of a worker's key in seconds: how long another host takes to see that we are gone.
 WORKER_TTL_S = 15
@@ -46,45 +44,10 @@ WORKER_TTL_S = 15
 BEAT_INTERVAL_S = 3.0
 #: Wait between looks at an empty queue, in seconds: grows from the first to the second.
 POLL_S = (0.02, 0.25)
-#: Wait between tries while Redis does not answer, in seconds: grows from the first to the second.
-RECONNECT_S = (0.1, 5.0)
+#: Seconds beyond the drain timeout that Redis gets to answer when we stop.
+REDIS_PATIENCE_S = 5.0
 #: Most jobs claimed or settled in one transaction.
 BATCH = 256
-#: Errors after which the same Redis call may succeed.
-PASSING = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ReadOnlyError,
-)
-
-
-class Stage(Protocol):
-    """What a daemon runs: the work on one record, and nothing about queues."""
-
-    #: The queue whose jobs it executes.
-    queue: str
-
-    @property
-    def max_in_flight(self) -> int:
-        """Most executions to keep in flight; asked again before every claim."""
-
-    async def start(self, worker: str) -> None:
-        """Get ready to execute; the worker registers only after this."""
-
-    async def execute(self, claim: Claim) -> Outcome:
-        """
-        Do the stage's work on one job.
-
-        Raises:
-            RejectError: The record is rejected.
-            TransientError: The record is tried again.
-            ContextVQAError: Any other one stops the daemon; the job goes back to the queue.
-
-        """
-
-    async def stop(self) -> None:
-        """Release what `start` took."""
 
 
 class ConcurrentWorker(BaseWorker):
@@ -120,11 +83,11 @@ class ConcurrentWorker(BaseWorker):
         self._settlements: list[tuple[Claim, Outcome]] = []
         self._fatal: ContextVQAError | None = None
         self._is_suspended = False
+        self._is_forced = False
         self._wake = asyncio.Event()
         self._unsettled = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._give_up = threading.Event()
-        self._redis_thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
+        self._redis = RedisThread()
 
     async def serve(self) -> None:
         """
@@ -150,11 +113,12 @@ class ConcurrentWorker(BaseWorker):
             log.info("drain: %s, %d in flight", signal.Signals(signum).name, len(self.in_flight))
             self._stop_claiming()
             # A server that is gone must not keep us from stopping; others will reap our jobs.
-            patience_s = self.daemon.drain_timeout_s + RECONNECT_S[1]
-            asyncio.get_running_loop().call_later(patience_s, self._give_up.set)
+            patience_s = self.daemon.drain_timeout_s + REDIS_PATIENCE_S
+            asyncio.get_running_loop().call_later(patience_s, self._redis.give_up)
             return
         log.info("stop: second %s, not waiting", signal.Signals(signum).name)
-        self._give_up.set()
+        self._is_forced = True
+        self._redis.give_up()
         self._cancel(list(self.in_flight))
 
     async def _startup(self) -> None:
@@ -163,7 +127,7 @@ class ConcurrentWorker(BaseWorker):
             loop.add_signal_handler(signum, self.request_stop, signum)
         if self.lifetime.until_stdin_closes:
             threading.Thread(target=_stop_at_stdin_end, name="stdin", daemon=True).start()
-        await self._on_redis(self._register)
+        await self._redis.call(self._register)
         log.info("ready: worker %s on queue %s", self.name, self.stage.queue)
 
     async def _main_loop(self) -> None:
@@ -187,8 +151,8 @@ class ConcurrentWorker(BaseWorker):
         self._cancel(list(self.in_flight))
         await asyncio.gather(*self.in_flight.values(), return_exceptions=True)
         await self._settle()
-        await self._on_redis(self._deregister)
-        self._redis_thread.shutdown(wait=True)
+        await self._redis.call(self._deregister)
+        self._redis.close()
         log.info("stopped: %d jobs settled", self.num_settled)
 
     async def _claim_until_stopped(self) -> None:
@@ -205,7 +169,7 @@ class ConcurrentWorker(BaseWorker):
             poll_s = min(poll_s * 2, POLL_S[1])
 
     async def _claim(self, limit: int) -> list[Claim]:
-        claimed = await self._on_redis(self.claims.claim, limit, len(self.in_flight))
+        claimed = await self._redis.call(self.claims.claim, limit, len(self.in_flight))
         for claim in claimed:
             self._num_executing += 1
             task = asyncio.create_task(self._execute(claim), name=f"execute {claim.job.id}")
@@ -274,7 +238,7 @@ class ConcurrentWorker(BaseWorker):
         while self._settlements:
             batch = self._settlements[:BATCH]
             del self._settlements[:BATCH]
-            lost = await self._on_redis(self.claims.settle, batch)
+            lost = await self._redis.call(self.claims.settle, batch)
             for claim in lost:
                 log.warning("dropped: %s now belongs to another execution", claim.job.id)
             for claim, _ in batch:
@@ -286,13 +250,13 @@ class ConcurrentWorker(BaseWorker):
         """Beat while the event loop turns: a process that is stuck must not look alive."""
         while True:
             await asyncio.sleep(BEAT_INTERVAL_S)
-            self._cancel(await self._on_redis(self._beat))
+            self._cancel(await self._redis.call(self._beat))
             self._wake.set()
 
     async def _drain(self) -> None:
         """Let what is in flight end within the drain timeout."""
         deadline = time.monotonic() + self.daemon.drain_timeout_s
-        while self.in_flight and time.monotonic() < deadline and not self._give_up.is_set():
+        while self.in_flight and time.monotonic() < deadline and not self._is_forced:
             await self._wait_for_wake(deadline - time.monotonic())
 
     def _stop_claiming(self) -> None:
@@ -303,24 +267,6 @@ class ConcurrentWorker(BaseWorker):
         for claim in claims:
             if claim in self.in_flight:
                 self.in_flight[claim].cancel()
-
-    async def _on_redis(self, call: Callable[..., T], *args: Any) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._redis_thread, self._persist, call, args)
-
-    def _persist(self, call: Callable[..., T], args: tuple[Any, ...]) -> T:
-        """Call until Redis answers: a server that restarts costs time, never a record."""
-        wait_s = RECONNECT_S[0]
-        while True:
-            try:
-                return call(*args)
-            except PASSING as error:
-                log.warning("redis: %s; trying again in %.1f s", error, wait_s)
-                if self._give_up.wait(wait_s):
-                    raise UnavailableError(f"Redis does not answer: {error}") from error
-                wait_s = min(wait_s * 2, RECONNECT_S[1])
-            except redis.RedisError as error:
-                raise UnavailableError(f"Redis refuses a command: {error}") from error
 
     def _register(self) -> None:
         self.register_birth()  # type: ignore[no-untyped-call]

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,9 +25,13 @@ from contextvqa.state import RunState
 LINE_INTERVAL_S = 10.0
 
 
+#: Where messages and the bar go; shared, so that a message stands above a bar that is shown.
+CONSOLE = Console(stderr=True)
+
+
 def say(message: str) -> None:
     """Tell the user on stderr; stdout is for data."""
-    click.echo(message, err=True)
+    CONSOLE.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 class Ticker:
@@ -56,7 +59,6 @@ class RunProgress:
     """Shows a run on its way: what it waits for, how many records ended, rate and ETA."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -65,9 +67,9 @@ class RunProgress:
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
-            console=self._console,
+            console=CONSOLE,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not CONSOLE.is_terminal,
         )
         self._task = self._bar.add_task("reading the input", total=None, rate=0.0)
         self._ticker = Ticker(self._line)
@@ -101,7 +103,8 @@ class RunProgress:
             total=total or None,
             rate=rate,
         )
-        self._ticker.tick()
+        if not CONSOLE.is_terminal:
+            self._ticker.tick()
 
     def _line(self) -> str:
         return self._text

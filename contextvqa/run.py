@@ -23,23 +23,12 @@ from contextvqa.errors import (
     UnavailableError,
     UsageError,
 )
+from contextvqa.options import INPUT_FILE, as_flags, takes
 from contextvqa.progress import RunProgress, say
 from contextvqa.queues import connect
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
-from contextvqa.settings import (
-    INPUT_FILE,
-    Daemon,
-    Engine,
-    Flow,
-    Images,
-    Model,
-    Rejects,
-    Sampling,
-    Store,
-    as_flags,
-    takes,
-)
+from contextvqa.settings import Daemon, Engine, Flow, Images, Model, Rejects, Sampling, Store
 from contextvqa.state import RunState, RunWatcher
 
 #: Seconds between looks at the run.

@@ -1,120 +1,13 @@
-"""
-Settings: declared once as dataclass fields, read from flag over environment over default.
+"""Every setting, grouped by what it is about. `contextvqa.options` reads them."""
 
-A field made by `setting` becomes the option `--field-name`, the variable `CONTEXTVQA_FIELD_NAME`
-and a typed attribute. `@takes(Store, Sampling)` gives a command one instance of each group.
-"""
-
-from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
 import click
 
-ENVIRONMENT_PREFIX = "CONTEXTVQA_"
+from contextvqa.options import setting
+
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
-
-#: The INPUT argument of commands.
-INPUT_FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def setting(
-    default: object = MISSING, text: str = "", *, kind: Any = None, multiple: bool = False
-) -> Any:
-    """
-    Declare one setting.
-
-    Args:
-        default: MISSING for a required one. None for one that is resolved later.
-        text: Its help line, with the unit.
-        kind: The click parameter type, where the default's own type does not tell.
-        multiple: The flag may be repeated; the field is a tuple.
-
-    """
-    metadata = {"help": text, "kind": kind, "multiple": multiple}
-    if default is MISSING:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def takes(*groups: type[Any]) -> Callable[[Command], Command]:
-    """
-    Give a click command the options of these groups.
-
-    The function receives one keyword argument per group, named as the group's class in lower case.
-
-    Raises:
-        click.UsageError: A group's own `__post_init__` refused a value (as ValueError).
-
-    """
-
-    def decorate(function: Command) -> Command:
-        def call(**values: object) -> object:
-            made = {group.__name__.lower(): _make(group, values) for group in groups}
-            return function(**made, **values)
-
-        call.__name__, call.__doc__ = function.__name__, function.__doc__
-        call.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-        for group in reversed(groups):
-            for item in reversed(fields(group)):
-                call = _option(item)(call)
-        return cast("Command", call)
-
-    return decorate
-
-
-def as_flags(group: Any) -> list[str]:
-    """Return the command line that gives another command the same group."""
-    flags: list[str] = []
-    for item in fields(group):
-        flag, value = "--" + item.name.replace("_", "-"), getattr(group, item.name)
-        if value is True:
-            flags.append(flag)
-        elif item.metadata["multiple"]:
-            flags += [part for one in value for part in (flag, str(one))]
-        elif value is not None and value is not False:
-            flags += [flag, str(value)]
-    return flags
-
-
-def environment_name(option: str) -> str:
-    """Return the environment variable of an option: `runs_dir` -> `CONTEXTVQA_RUNS_DIR`."""
-    return ENVIRONMENT_PREFIX + option.upper()
-
-
-def _make(group: type[Any], values: dict[str, object]) -> object:
-    own = {item.name: values.pop(item.name) for item in fields(group)}
-    try:
-        return group(**own)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
-def _option(item: Field[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    has_default = item.default is not MISSING and item.default is not None
-    return click.option(
-        "--" + item.name.replace("_", "-"),
-        item.name,
-        envvar=environment_name(item.name),
-        show_envvar=True,
-        default=None if item.default is MISSING else item.default,
-        show_default=has_default and not item.metadata["multiple"],
-        required=item.default is MISSING,
-        is_flag=isinstance(item.default, bool),
-        type=item.metadata["kind"],
-        multiple=item.metadata["multiple"],
-        help=item.metadata["help"],
-    )
-
-
-def _refuse_negative(group: object, *names: str) -> None:
-    for name in names:
-        if getattr(group, name) < 0:
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} is {getattr(group, name)}; it must be 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -279,3 +172,10 @@ class Rejects:
         if self.max_rejects.endswith("%"):
             return rejected * 100 > number * ended
         return rejected > number
+
+
+def _refuse_negative(group: object, *names: str) -> None:
+    for name in names:
+        if getattr(group, name) < 0:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} is {getattr(group, name)}; it must be 0 or more.")

@@ -12,10 +12,11 @@ import orjson
 import redis
 
 from contextvqa.errors import UnavailableError, UsageError
+from contextvqa.options import takes
 from contextvqa.queues import connect
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import running_url
-from contextvqa.settings import Store, takes
+from contextvqa.settings import Store
 from contextvqa.state import RunWatcher
 
 #: Seconds between two looks with --watch.

@@ -9,12 +9,13 @@ import orjson
 import redis
 
 from contextvqa.errors import UsageError
+from contextvqa.options import INPUT_FILE, takes
 from contextvqa.progress import Ticker, say
 from contextvqa.queues import GENERATE, connect, rq_queue
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.server import running_url
-from contextvqa.settings import INPUT_FILE, Flow, Model, Sampling, Store, takes
+from contextvqa.settings import Flow, Model, Sampling, Store
 from producer.enqueue import Counts, Enqueuer
 from producer.rows import BadRow, read_rows
 

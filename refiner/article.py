@@ -16,7 +16,7 @@ _NO_TITLE_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS + ",;")
 _COLON_ENDS = tuple(labels.COLONS)
 #: After the emphasis of a heading.
 _HEADING_TAIL = labels.COLONS + " "
-_BREAKS = (Kind.BLANK, Kind.HEADING, Kind.RULE, Kind.PAIRS, Kind.ARTICLE)
+_NO_TEXT = (Kind.BLANK, Kind.HEADING, Kind.RULE, Kind.PAIRS)
 
 
 def read_article(lines: Sequence[Line]) -> str:
@@ -27,7 +27,7 @@ def read_article(lines: Sequence[Line]) -> str:
     """
     paragraphs: list[list[str]] = [[]]
     for line in _without_title(_without_preface(lines)):
-        if line.kind in _BREAKS or _is_bold_heading(line.raw):
+        if not _is_text(line) or _is_bold_heading(line.raw):
             paragraphs.append([])
         elif line.kind is Kind.ITEM:
             paragraphs.append([line.raw if line.is_numbered else line.text])
@@ -43,11 +43,11 @@ def _without_preface(lines: Sequence[Line]) -> Sequence[Line]:
     """Begin at the article's heading, where chatter at most stands before it."""
     begin, num_seen, num_chars = None, 0, 0
     for index, line in enumerate(lines):
-        if line.kind is Kind.ARTICLE:
+        if line.kind is Kind.ARTICLE or (line.kind is Kind.CONTEXT and num_chars == 0):
             begin = index
             if line.text and not _is_title(line.text):
                 break
-        elif line.kind not in (Kind.BLANK, Kind.RULE):
+        elif _is_text(line):
             num_seen += 1
             num_chars += len(line.raw)
             if begin is not None or num_seen > _MAX_PREFACE_LINES or num_chars > _MAX_PREFACE_CHARS:
@@ -61,7 +61,7 @@ def _without_preface(lines: Sequence[Line]) -> Sequence[Line]:
 
 def _without_title(lines: Sequence[Line]) -> Sequence[Line]:
     """Drop a first line that is a title although nothing marks it as one."""
-    content = (index for index, line in enumerate(lines) if line.kind not in _BREAKS)
+    content = (index for index, line in enumerate(lines) if _is_text(line))
     first, second = next(content, None), next(content, None)
     if first is None or second is None:
         return lines
@@ -69,6 +69,10 @@ def _without_title(lines: Sequence[Line]) -> Sequence[Line]:
     below = lines[second].raw
     # A line that goes on below is a wrapped sentence. Of lines that all read as titles, none is.
     return lines[second:] if is_title and not (below[0].islower() or _is_title(below)) else lines
+
+
+def _is_text(line: Line) -> bool:
+    return line.kind not in _NO_TEXT and (line.kind is not Kind.ARTICLE or bool(line.text))
 
 
 def _is_bold_heading(raw: str) -> bool:

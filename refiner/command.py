@@ -6,8 +6,9 @@ import click
 
 from contextvqa import logs
 from contextvqa.daemon import ConcurrentWorker
+from contextvqa.options import takes
 from contextvqa.queues import connect
-from contextvqa.settings import Daemon, Lifetime, Store, takes
+from contextvqa.settings import Daemon, Lifetime, Store
 from refiner.stage import Refine
 
 

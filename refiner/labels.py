@@ -39,11 +39,14 @@ PAIRS_FILLERS = _words(
 
 #: Each makes a heading of the article.
 ARTICLE = _words(
-    "article wikipedia context passage",
-    "artículo articulo wikipédia artikel artigo contexto contexte kontext",
-    "维基百科文章 维基百科 文章 背景 上下文 維基百科文章",
+    "article wikipedia",
+    "artículo articulo wikipédia artikel artigo",
+    "维基百科文章 维基百科 文章 維基百科文章",
     "ウィキペディア記事 記事",
 )
+
+#: Label the article where nothing stands before it; further down, they head a section of it.
+CONTEXT = _words("context passage contexto contexte kontext 背景 上下文")
 
 #: May stand in a heading of the article beside the words above.
 ARTICLE_FILLERS = _words("the a style entry section part text de la da sur der")
@@ -54,8 +57,11 @@ TITLE = _words("title subject topic título titulo titre titel 标题 題目 タ
 #: Label of what models add to an answer.
 ASIDE = _words("explanation reasoning rationale reason justification evidence note 解释 理由 说明")
 
-#: First words of a chat model that announces what it is about to write.
-CHATTER = _words("sure certainly of absolutely okay here below")
+#: How a chat model begins to announce what it is about to write.
+CHATTER = (
+    *("sure", "certainly", "of course", "absolutely", "okay"),
+    *("here is", "here are", "here's", "here’s", "below is", "below are"),
+)
 
 #: Numbers written as a part of the word before them, as in 问题一.
 NUMERALS = "一二三四五六七八九十"

@@ -28,8 +28,8 @@ _MAX_STARTS = 3
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)
 #: Deepest place of a pair that a cut value is closed after.
 _MAX_PAIR_DEPTH = 4
-#: Models put line ends into strings as they are.
-_DECODER = JSONDecoder(strict=False)
+#: Models put line ends into strings as they are. Numbers stay as they are written.
+_DECODER = JSONDecoder(strict=False, parse_int=str, parse_float=str)
 
 
 def read_objects(text: str) -> Draft | None:
@@ -108,7 +108,7 @@ def _value_of(value: object, keys: tuple[str, ...]) -> object:
 
 
 def _join(value: object) -> str:
-    """Return a string or number as text, a list of them as paragraphs, anything else as ""."""
+    """Return a string or number as it is, a list of them as paragraphs, anything else as ""."""
     if isinstance(value, list):
         return "\n\n".join(item for item in value if isinstance(item, str))
-    return str(value) if isinstance(value, str | int | float) else ""
+    return value if isinstance(value, str) else ""

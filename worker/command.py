@@ -7,9 +7,10 @@ import click
 
 from contextvqa import logs
 from contextvqa.daemon import ConcurrentWorker
+from contextvqa.options import takes
 from contextvqa.queues import connect
 from contextvqa.runs import Runs
-from contextvqa.settings import Daemon, Engine, Images, Lifetime, Model, Store, takes
+from contextvqa.settings import Daemon, Engine, Images, Lifetime, Model, Store
 from worker.engine import Engine as VLLMEngine
 from worker.stage import Generate
 

@@ -6,17 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from contextvqa.settings import (
-    Daemon,
-    Engine,
-    Lifetime,
-    Rejects,
-    Sampling,
-    Store,
-    as_flags,
-    environment_name,
-    takes,
-)
+from contextvqa.options import as_flags, environment_name, takes
+from contextvqa.settings import Daemon, Engine, Lifetime, Rejects, Sampling, Store
 
 
 @pytest.fixture

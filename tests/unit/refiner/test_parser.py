@@ -154,6 +154,7 @@ def test_titles_and_headings_do_not_leak_into_the_article(heading: str) -> None:
         "A: good view is what it needs.",
         "Answer it, and it runs.",
         "Article 5 protects it.",
+        "Of all articles on it, one is true.",
         "Q is its grade.",
         "1.5 million live in cities.",
         "#1 in its forest, it is feared.",
@@ -173,6 +174,23 @@ def test_the_first_sentence_on_the_headings_own_line_stays() -> None:
     text = "Article: The fox is an animal.\nIt is red.\n\nQ: What?\nA: a fox"
 
     assert context_of(text) == "The fox is an animal. It is red."
+
+
+@pytest.mark.parametrize(
+    "line", ["## Context", "Context: it hides.", "**Passage**", "Its article says:"]
+)
+def test_a_heading_further_down_does_not_cost_what_stands_before_it(line: str) -> None:
+    text = f"The fox is an animal.\n{line}\nIt is red.\n\nQ: What?\nA: a fox"
+
+    context = context_of(text)
+    assert context.startswith("The fox is an animal.")
+    assert context.endswith("It is red.")
+
+
+def test_chatter_before_the_articles_heading_goes() -> None:
+    text = "Sure!\n\nI can do that.\n\n**Article**\n\nThe fox is red.\n\nQ: What?\nA: a fox"
+
+    assert context_of(text) == "The fox is red."
 
 
 def test_items_of_a_list_in_the_article_stay_apart() -> None:
