@@ -97,6 +97,8 @@ class ConcurrentWorker(BaseWorker):
             ContextVQAError: The stage cannot go on. What was in flight is back in the queue.
 
         """
+        if self.lifetime.until_stdin_closes:
+            threading.Thread(target=_stop_at_stdin_end, name="stdin", daemon=True).start()
         await self.stage.start(self.name)
         try:
             await self._startup()
@@ -125,8 +127,6 @@ class ConcurrentWorker(BaseWorker):
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.request_stop, signum)
-        if self.lifetime.until_stdin_closes:
-            threading.Thread(target=_stop_at_stdin_end, name="stdin", daemon=True).start()
         await self._redis.call(self._register)
         log.info("ready: worker %s on queue %s", self.name, self.stage.queue)
 
