@@ -1,5 +1,6 @@
 """`contextvqa enqueue`: good rows enter, bad ones are reported, and again changes nothing."""
 
+import subprocess
 from pathlib import Path
 
 import orjson
@@ -10,7 +11,7 @@ from contextvqa.queues import GENERATE, rq_queue
 from contextvqa.records import ImageRecord, from_payload, prompt_digest
 from contextvqa.runs import Runs
 from producer.prompt import DEFAULT_PROMPT
-from tests.support import run_contextvqa
+from tests.support import clean_environment, contextvqa, run_contextvqa, wait_until
 
 
 def write(path: Path, rows: object) -> Path:
@@ -200,3 +201,65 @@ def test_duplicate_rows_are_one_record_and_a_grown_input_adds_only_what_is_new(
     assert "1 duplicates" in first.stderr
     assert "4 rows: 1 enqueued, 2 already queued" in second.stderr
     assert [record.image[0] for record in records(connection)] == ["a.png", "b.png", "c.png"]
+
+
+def test_four_producers_at_once_enqueue_each_record_once(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.json", [{"image": f"{number}.png"} for number in range(3000)])
+    same = contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    )
+
+    producers = [
+        subprocess.Popen(same, stderr=subprocess.DEVNULL, env=clean_environment()) for _ in range(4)
+    ]
+
+    assert [producer.wait() for producer in producers] == [0, 0, 0, 0]
+    ids = rq_queue(GENERATE, connection).job_ids
+    assert len(ids) == len(set(ids)) == 3000
+    assert Runs(connection).num_pending("r") == 3000
+
+
+def test_the_producer_holds_back_at_the_high_water_mark_and_goes_on_when_there_is_room(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    # Given an input of four batches, and a mark that two batches reach
+    source = write(tmp_path / "in.json", [{"image": f"{number}.png"} for number in range(2000)])
+    queue = rq_queue(GENERATE, connection)
+    same = ("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    command = contextvqa(*same, "--high-water", 1000)
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=clean_environment()) as producer:
+        # When it has reached the mark, more does not come until half of it is gone
+        wait_until(lambda: queue.count == 1000)
+        connection.lpop(queue.key, 400)
+        with pytest.raises(subprocess.TimeoutExpired):
+            producer.wait(1)
+        assert queue.count == 600
+        connection.lpop(queue.key, 600)
+        wait_until(lambda: queue.count == 1000)
+        connection.lpop(queue.key, 1000)
+
+        # Then the rest comes
+        assert producer.wait() == 0
+    assert Runs(connection).num_pending("r") == 2000
+
+
+def test_a_run_with_very_many_prompts_stores_a_thousand_and_sends_the_others_along(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    rows = [
+        {"image": "a.png", "conversation": [{"from": "human", "value": f"Prompt {number}."}]}
+        for number in range(1200)
+    ]
+    source = write(tmp_path / "in.json", rows)
+
+    run_contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    )
+
+    assert connection.hlen("contextvqa:prompts:r") == 1000
+    reader = Runs(connection)
+    prompts = [reader.prompt_of(record)[1] for record in records(connection)]
+    assert prompts == [f"Prompt {number}." for number in range(1200)]
