@@ -71,6 +71,8 @@ def prepare(model: str) -> dict[str, Any]:
 
 def step_around_broken_extensions() -> None:
     """Make `import transformers` work beside a CPU torch, here and in child processes."""
+    if shim.BROKEN_EXTENSIONS in os.environ:
+        return  # done, here or by whoever started this process
     broken = [package for package, library in EXTENSIONS.items() if _is_broken(package, library)]
     if not broken:
         return
