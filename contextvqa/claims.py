@@ -20,7 +20,7 @@ from rq.utils import as_text, now, parse_composite_key, utcformat
 from rq.worker import WorkerStatus
 
 from contextvqa.errors import Reason
-from contextvqa.jobs import buffer_enqueue, buffer_pending, run_of
+from contextvqa.jobs import buffer_ended, buffer_enqueue
 from contextvqa.outcomes import (
     Claim,
     Finished,
@@ -174,10 +174,12 @@ class Claims:
                 if not is_ours(claim, (hash_.get(b"status"), hash_.get(b"execution_id"))):
                     claim.execution.delete(claim.job, pipeline)
                     continue
-                claim.job.restore(hash_)
-                self._end(pipeline, claim, self._after(claim, crashed=crashed), set())
-                pipeline.hincrby(claim.job.key, "crash_count", int(crashed))
                 taken += 1
+                if self._restore(pipeline, claim.job, hash_):
+                    self._end(pipeline, claim, self._after(claim, crashed=crashed), set())
+                    pipeline.hincrby(claim.job.key, "crash_count", int(crashed))
+                else:
+                    claim.execution.delete(claim.job, pipeline)
             return taken
 
         return transact(self.connection, keys, [("HGETALL", key) for key in keys], write)
@@ -214,16 +216,24 @@ class Claims:
         """Drop deleted jobs and second copies; fail what is no job at all."""
         queued = []
         for job_id, hash_ in zip(job_ids, hashes, strict=True):
-            if hash_.get(b"status") != JobStatus.QUEUED.value.encode():
-                continue
             job = Job(job_id, connection=self.connection, serializer=OrjsonSerializer)
-            try:
-                job.restore(hash_)
-            except Exception as error:  # noqa: BLE001 - rq raises whatever the bytes provoke
-                self._fail(pipeline, job_id, f"{Reason.MALFORMED}: {error}")
-            else:
+            if not hash_:
+                buffer_ended(job_id, pipeline)
+            elif hash_.get(b"status") == JobStatus.QUEUED.value.encode() and self._restore(
+                pipeline, job, hash_
+            ):
                 queued.append((job, hash_))
         return queued
+
+    def _restore(self, pipeline: Pipeline, job: Job, hash_: JobHash) -> bool:
+        """Read a job's hash into it; fail a job whose hash is none, and return False."""
+        try:
+            job.restore(hash_)
+        except Exception as error:  # noqa: BLE001 - rq raises whatever the bytes provoke
+            self._fail(pipeline, job.id, f"{Reason.MALFORMED}: {error}")
+            buffer_ended(job.id, pipeline)
+            return False
+        return True
 
     def _start(self, pipeline: Pipeline, job: Job, hash_: JobHash) -> Claim:
         execution = Execution.create(job, LEASE_S, pipeline=pipeline, worker_name=self.worker)
@@ -250,7 +260,8 @@ class Claims:
             # A job of the same id that ended on an earlier attempt makes room.
             pipeline.delete(*(Job.key_for(spec.id) for spec in created))
             buffer_enqueue(created, rq_queue(created[0].queue, self.connection), pipeline)
-        buffer_pending(run_of(job.id), len(created) - 1, pipeline)
+        if not outcome.follow_ups:
+            buffer_ended(job.id, pipeline)
         if isinstance(outcome, Finished):
             self._finish(pipeline, job)
         else:

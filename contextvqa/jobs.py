@@ -9,7 +9,7 @@ from redis.client import Pipeline
 from rq import Queue
 
 from contextvqa.errors import UsageError
-from contextvqa.queues import GENERATE, REFINE, run_key
+from contextvqa.queues import GENERATE, REFINE, pending_key
 from contextvqa.records import Generation, ImageRecord, Payload, Rejection, from_payload, to_payload
 
 #: The one function that jobs of a queue may name. Never imported: the stage runs its own.
@@ -17,6 +17,9 @@ FUNCTIONS = {GENERATE: "worker.generate", REFINE: "refiner.refine"}
 
 #: rq's job ids, which begin with the run's name, allow no other characters.
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+#: Ids as `job_id` makes them.
+JOB_ID = re.compile(r"(?P<run>.+)-(?P<key>[0-9a-f]{32})-(?:generate|refine|reject)")
 
 #: Our executions have their own deadlines. Without a value rq would write 180 s into the job.
 NO_TIMEOUT = -1
@@ -68,9 +71,10 @@ def job_ids(record: ImageRecord) -> tuple[str, str, str]:
     return generate, refine, reject
 
 
-def run_of(identifier: str) -> str:
-    """Return the run that a job id names."""
-    return identifier.rsplit("-", 2)[0]
+def run_and_key(identifier: str) -> tuple[str, str] | None:
+    """Return the run and the record's key that a job id names; None for a job that is not ours."""
+    match = JOB_ID.fullmatch(identifier)
+    return (match["run"], match["key"]) if match else None
 
 
 def generate_job(record: ImageRecord) -> JobSpec:
@@ -140,7 +144,9 @@ def buffer_enqueue(specs: Iterable[JobSpec], queue: Queue, pipeline: Pipeline) -
     )
 
 
-def buffer_pending(run: str, change: int, pipeline: Pipeline) -> None:
-    """Buffer a change of the run's number of live jobs; none for no change."""
-    if change:
-        pipeline.hincrby(run_key(run), "pending", change)
+def buffer_ended(identifier: str, pipeline: Pipeline) -> None:
+    """Buffer that the record of a job is no longer on its way."""
+    named = run_and_key(identifier)
+    if named:
+        run, key = named
+        pipeline.srem(pending_key(run), key)

@@ -13,7 +13,8 @@ The queues in Redis: connection, serializer, and the map of every key.
 | rq:worker:{worker}:executions      | set  | what the worker has in flight                       | as the worker |
 | contextvqa:claimed:{queue}:{worker}| list | ids a worker took and has not started yet           | milliseconds |
 | contextvqa:claimants:{queue}       | set  | workers that may hold jobs, dead ones until reaped  | until reaped |
-| contextvqa:run:{run}               | hash | `config` all records share, `pending` = live jobs   | for good |
+| contextvqa:run:{run}               | hash | `config`, which all records share                   | for good |
+| contextvqa:pending:{run}           | set  | keys of the records with a live job                 | until it ends |
 | contextvqa:prompts:{run}           | hash | prompt digest -> prompt                             | for good |
 """
 
@@ -69,6 +70,11 @@ def claimants_key(queue: str) -> str:
 def run_key(run: str) -> str:
     """Hash of what all records of `run` share."""
     return f"contextvqa:run:{run}"
+
+
+def pending_key(run: str) -> str:
+    """Set of the keys of the records of `run` that are on their way."""
+    return f"contextvqa:pending:{run}"
 
 
 def prompts_key(run: str) -> str:

@@ -6,7 +6,7 @@ from typing import cast
 import redis
 
 from contextvqa.errors import TransientError
-from contextvqa.queues import prompts_key, run_key
+from contextvqa.queues import pending_key, prompts_key, run_key
 from contextvqa.records import ImageRecord, prompt_digest
 from contextvqa.run_directory import RunConfig
 
@@ -61,8 +61,8 @@ class Runs:
         return config, record.prompt or self._read_prompt(record)
 
     def num_pending(self, run: str) -> int:
-        """Return how many of the run's jobs are live."""
-        return int(self._field(run_key(run), "pending") or 0)
+        """Return how many of the run's records are on their way."""
+        return self.connection.scard(pending_key(run))
 
     def _field(self, key: str, name: str) -> bytes | None:
         # Typed as text or bytes by redis-py; our connections never decode.

@@ -9,8 +9,8 @@ import redis
 from redis.client import Pipeline
 from rq.job import Job
 
-from contextvqa.jobs import buffer_enqueue, buffer_pending, generate_job, job_ids
-from contextvqa.queues import GENERATE, LIVE, rq_queue
+from contextvqa.jobs import buffer_enqueue, generate_job, job_ids
+from contextvqa.queues import GENERATE, LIVE, pending_key, rq_queue
 from contextvqa.records import ImageRecord, record_key
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
@@ -118,7 +118,7 @@ class Enqueuer:
             if missing:
                 pipeline.delete(*(key for _, group in missing for key in group))
                 buffer_enqueue([spec for spec, _ in missing], self.queue, pipeline)
-                buffer_pending(self.run, len(missing), pipeline)
+                pipeline.sadd(pending_key(self.run), *(spec.record.key for spec, _ in missing))
             counts.enqueued = len(missing)
             return counts
 

@@ -371,8 +371,22 @@ def test_a_pickled_job_and_one_that_is_no_job_are_failed_and_the_others_go_on(
 
     assert stage.executed == [1]
     assert sorted(queue.failed_job_registry.get_job_ids()) == ["broken", "pickled"]
+    assert connection.keys("contextvqa:pending:*") == [b"contextvqa:pending:test"]
     assert queue.count == 0
     assert_nothing_is_left(connection)
+
+
+def test_a_job_that_somebody_deleted_does_not_keep_its_run_from_ending(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 3)
+    connection.delete(rq_queue(GENERATE, connection).jobs[1].key)
+
+    serve(connection, EchoStage())
+
+    assert pending(connection) == 2
+    assert enqueue(connection, runs_dir, 3).counts.enqueued == 1
+    assert pending(connection) == 3
 
 
 def test_a_late_result_of_an_execution_that_lost_its_job_is_dropped(
