@@ -14,6 +14,8 @@ from refiner.parser import Parsed, parse
 
 #: Lines that one write and one fsync make durable, at most.
 MAX_IN_FLIGHT = 256
+#: Runs whose files and keys are held open. More than are ever busy at once, few in weeks.
+MAX_OPEN_RUNS = 16
 
 
 class Refine:
@@ -23,47 +25,41 @@ class Refine:
     max_in_flight = MAX_IN_FLIGHT
 
     def __init__(self, runs_dir: Path) -> None:
-        self.runs_dir = runs_dir
-        self._commits: dict[str, GroupCommit] = {}
+        self._commit = GroupCommit(runs_dir)
 
     async def start(self, worker: str) -> None:
-        """Nothing to load: runs are opened when their first record comes."""
+        """Nothing to load: a run is opened when its first record comes."""
 
     async def execute(self, claim: Claim) -> Outcome:
         """Turn a job into its line and wait until the line is on disk."""
         arguments = claim.job.kwargs
         if "rejection" in arguments:
             rejection = from_payload(arguments["rejection"], Rejection)
-            await self._append(rejection.record.run, rejection_line(rejection))
+            await self._commit.append(rejection.record.run, rejection_line(rejection))
         elif "generation" in arguments:
             generation = from_payload(arguments["generation"], Generation)
-            await self._append(generation.record.run, refine(generation))
+            await self._commit.append(generation.record.run, refine(generation))
         else:
             raise RejectError(Reason.MALFORMED, "the job carries no generation and no rejection")
         return Finished()
 
     async def stop(self) -> None:
         """Close the files."""
-        for commit in self._commits.values():
-            commit.close()
-
-    async def _append(self, run: str, line: Line) -> None:
-        if run not in self._commits:
-            self._commits[run] = GroupCommit(RunDirectory(self.runs_dir, run))
-        await self._commits[run].append(line)
+        self._commit.close()
 
 
 class GroupCommit:
-    """Gathers the lines of one run while a write is under way; the next write takes them all."""
+    """Gathers lines while a write is under way; the next write takes them all."""
 
-    def __init__(self, directory: RunDirectory) -> None:
-        self._directory = directory
-        self._sink: Sink | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sink {directory.run}")
-        self._waiting: list[tuple[Line, asyncio.Future[None]]] = []
+    def __init__(self, runs_dir: Path) -> None:
+        self._runs_dir = runs_dir
+        #: Open runs, the one used longest ago first. Touched by the thread alone.
+        self._sinks: dict[str, Sink] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink")
+        self._waiting: list[tuple[str, Line, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def append(self, line: Line) -> None:
+    async def append(self, run: str, line: Line) -> None:
         """
         Return when the line is durable, or its key already was.
 
@@ -72,7 +68,7 @@ class GroupCommit:
 
         """
         durable = asyncio.get_running_loop().create_future()
-        self._waiting.append((line, durable))
+        self._waiting.append((run, line, durable))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all(), name="sink")
         await durable
@@ -80,32 +76,38 @@ class GroupCommit:
     def close(self) -> None:
         """Finish the write under way and release the files."""
         self._thread.shutdown(wait=True)
-        if self._sink is not None:
-            self._sink.close()
+        for sink in self._sinks.values():
+            sink.close()
 
     async def _write_all(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            lines = [line for line, _ in batch]
-            loop = asyncio.get_running_loop()
+            lines: dict[str, list[Line]] = {}
+            for run, line, _ in batch:
+                lines.setdefault(run, []).append(line)
+            failure: Exception | None = None
             try:
                 await loop.run_in_executor(self._thread, self._write, lines)
-            except Exception as error:  # noqa: BLE001 - whoever waits for the line raises it
-                failure: Exception | None = error
-            else:
-                failure = None
-            for _, durable in batch:
+            except Exception as error:  # noqa: BLE001 - whoever waits for a line raises it
+                failure = error
+            for _, _, durable in batch:
                 if durable.done():
-                    continue
+                    continue  # its execution was cancelled meanwhile
                 if failure is None:
                     durable.set_result(None)
                 else:
                     durable.set_exception(failure)
 
-    def _write(self, lines: list[Line]) -> None:
-        if self._sink is None:
-            self._sink = Sink(self._directory)
-        self._sink.append(lines)
+    def _write(self, lines: dict[str, list[Line]]) -> None:
+        for run, group in lines.items():
+            self._sinks[run] = self._sinks.pop(run, None) or self._open(run)
+            self._sinks[run].append(group)
+
+    def _open(self, run: str) -> Sink:
+        if len(self._sinks) >= MAX_OPEN_RUNS:
+            self._sinks.pop(next(iter(self._sinks))).close()
+        return Sink(RunDirectory(self._runs_dir, run))
 
 
 def refine(generation: Generation) -> Line:
