@@ -1,72 +1,28 @@
 """
 Read an input file row by row, in constant memory: the seed's JSON array, or JSONL.
 
-    [{"image": path | [path, ...], "conversation"?: [{"from": "human", "value": prompt}], "id"?: …}]
-
 A row that cannot be used is a `BadRow` and costs no other; a file that cannot be is a `UsageError`.
 """
 
 import codecs
-import re
-import reprlib
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-import ijson
 import orjson
 
 from contextvqa.errors import UsageError
-from contextvqa.records import RecordId
-from producer.prompt import DEFAULT_PROMPT
+from producer.json_array import BLANKS, first_place, split_array
+from producer.row import BadRow, Row, RowError, parse_row
 
-#: One read of a JSON array. At most so much of it is parsed ahead of the row in hand.
+__all__ = ["BadRow", "Row", "read_rows"]
+
+#: One read of a JSON array.
 READ_BYTES = 1 << 16
-#: A longer line is no row but a file that was meant otherwise, and would fill the memory.
-MAX_LINE_BYTES = 16 << 20
-#: Blanks between JSON values.
-BLANKS = b" \t\r\n"
-#: Beyond it, floats skip whole numbers, and two ids could become one.
-EXACT_FLOAT = 2**53
-#: What fits 64 bits, signed or not: all that orjson writes.
-INT_IDS = range(-(2**63), 2**64)
-
-#: Image placeholders, with their line where they stand alone on it.
-PLACEHOLDERS = re.compile(r"^[^\S\n]*(?:<image>[^\S\n]*)+(?:\n|\Z)|<image>[^\S\n]*", re.MULTILINE)
-
-#: JSON's names for what Python calls otherwise.
-KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One usable row."""
-
-    #: Position among all rows of the input, bad ones included; counts from 1.
-    number: int
-    id: RecordId | None
-    #: References as given, at least one.
-    image: tuple[str, ...]
-    #: Without image placeholders: the images always come first.
-    prompt: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BadRow:
-    """One row that cannot be used."""
-
-    #: As in `Row`.
-    number: int
-    #: What was found and what was expected; for JSONL it names the line too.
-    message: str
-
-
-class RowError(Exception):
-    """Raised inside this module when a row cannot be used. It becomes the message of a BadRow."""
+#: A longer row is no row but a file that was meant otherwise, and would fill the memory.
+MAX_ROW_BYTES = 16 << 20
 
 
 def read_rows(path: Path | str) -> Iterator[Row | BadRow]:
@@ -78,8 +34,8 @@ def read_rows(path: Path | str) -> Iterator[Row | BadRow]:
             character. "-" is standard input. A pipe will do: it is read once, front to back.
 
     Yields:
-        Bad rows in their place. Where a JSON array itself breaks, a `BadRow` is the last item,
-        because nothing tells where the next row begins. A bad line of JSONL costs only itself.
+        Bad rows in their place: each costs only itself. Where a JSON array itself breaks off, or
+        is followed by more, a `BadRow` is the last item.
 
     Raises:
         UsageError: The file cannot be read, holds no rows, or is neither format. From the first
@@ -106,7 +62,7 @@ def open_input(path: Path | str) -> AbstractContextManager[BinaryIO]:
 
 def rows_of(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
     """Yield the rows of an open input. *name* is for messages about the whole of it."""
-    first, line = first_character(file)
+    first, line, place = first_character(file)
     if not first:
         raise UsageError(f"Input {name} holds no rows: it is empty.")
     if first == b"{":
@@ -114,27 +70,24 @@ def rows_of(file: BinaryIO, name: str) -> Iterator[Row | BadRow]:
         return
     if first != b"[":
         raise UsageError(f"Input {name} {describe_start(first + file.read(15))}")
-    is_empty = True
-    for row in rows_of_array(file, first):
-        is_empty = False
-        yield row
-    if is_empty:
-        raise UsageError(f"Input {name} holds no rows: its array is empty.")
+    yield from rows_of_array(file, place + 1, name)
 
 
-def first_character(file: BinaryIO) -> tuple[bytes, int]:
-    """Return the first byte after byte order mark and blanks, and the number of its line."""
+def first_character(file: BinaryIO) -> tuple[bytes, int, int]:
+    """Return the first byte after byte order mark and blanks, its line and its place, from 1."""
+    line, place = 1, 1
     byte = file.read(1)
     if byte == codecs.BOM_UTF8[:1]:
         byte += file.read(2)
         if byte != codecs.BOM_UTF8:
-            return byte, 1
+            return byte, line, place
         byte = file.read(1)
-    line = 1
+        place += len(codecs.BOM_UTF8)
     while byte and byte in BLANKS:
         line += byte == b"\n"
+        place += 1
         byte = file.read(1)
-    return byte, line
+    return byte, line, place
 
 
 def describe_start(start: bytes) -> str:
@@ -148,58 +101,38 @@ def describe_start(start: bytes) -> str:
     return f"is not JSON: it begins with {text!r}; {expected}."
 
 
-def rows_of_array(file: BinaryIO, start: bytes) -> Iterator[Row | BadRow]:
-    """Yield the rows of a JSON array that begins with *start* and goes on in *file*."""
+def rows_of_array(file: BinaryIO, place: int, name: str) -> Iterator[Row | BadRow]:
+    """Yield the rows of a JSON array; *file* stands behind its opening bracket, at *place*."""
+    blocks = iter(lambda: file.read(READ_BYTES), b"")
     number = 0
     try:
-        for number, value in enumerate(values_of_array(file, start), 1):
-            yield parse_row(number, value)
+        for number, (start, text) in enumerate(split_array(blocks, place, MAX_ROW_BYTES), 1):
+            try:
+                yield parse_row(number, decode(text))
+            except RowError as error:
+                message = f"byte {first_place(start, text):,}: {error}"
+                yield BadRow(number=number, message=message)
     except RowError as error:
-        yield BadRow(number=number + 1, message=str(error))
-
-
-def values_of_array(file: BinaryIO, start: bytes) -> Iterator[object]:
-    """Yield the elements of a JSON array, then raise RowError where it breaks."""
-    values = ijson.sendable_list()
-    # Pushed rather than pulled, because a pulled parser loses the elements before a break.
-    # use_float, because without it ijson's C backend crashes on an integer of 5,000 digits.
-    parser = ijson.items_coro(values, "item", use_float=True)
-    num_bytes = 0
-    try:
-        for chunk in chain([start], iter(lambda: file.read(READ_BYTES), b"")):
-            num_bytes += len(chunk)
-            parser.send(chunk)
-            yield from values
-            values.clear()
-        parser.close()
-    except ijson.JSONError as error:
-        yield from values
-        raise RowError(describe_break(error, num_bytes)) from error
-
-
-def describe_break(error: Exception, num_bytes: int) -> str:
-    """Say where and why an array breaks, in one line of the parser's several."""
-    detail = error.args[0] if error.args else ""
-    text = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
-    # A reason, some text around the break, and an arrow that points into it.
-    reason, *around = text.splitlines() or [""]
-    near = " ".join(" ".join(around[:-1]).split())
-    place = f"near byte {num_bytes:,}, {near!r}" if near else f"near byte {num_bytes:,}"
-    found = f"the array breaks here ({place}): {reason.strip('. ')}"
-    return f"{found}; expected JSON up to the closing ']'. Rows after it cannot be read."
+        number += 1
+        yield BadRow(number=number, message=str(error))
+    if not number:
+        raise UsageError(f"Input {name} holds no rows: its array is empty.")
 
 
 def rows_of_lines(file: BinaryIO, start: bytes, line: int) -> Iterator[Row | BadRow]:
     """Yield the rows of JSONL, whose first row begins with *start* on line number *line*."""
     number = 0
-    text = start + file.readline(MAX_LINE_BYTES)
+    text = start + file.readline(MAX_ROW_BYTES)
     while text:
         if text.strip(BLANKS):
             number += 1
-            yield parse_line(number, text, line)
-        if len(text) > MAX_LINE_BYTES:
+            try:
+                yield parse_row(number, decode(text))
+            except RowError as error:
+                yield BadRow(number=number, message=f"line {line:,}: {error}")
+        if len(text) > MAX_ROW_BYTES:
             skip_line(file, text)
-        text = file.readline(MAX_LINE_BYTES + 1)
+        text = file.readline(MAX_ROW_BYTES + 1)
         line += 1
 
 
@@ -209,99 +142,19 @@ def skip_line(file: BinaryIO, text: bytes) -> None:
         text = file.readline(READ_BYTES)
 
 
-def parse_line(number: int, text: bytes, line: int) -> Row | BadRow:
-    """Read one line of JSONL."""
-    if len(text) > MAX_LINE_BYTES:
-        problem = f"longer than {MAX_LINE_BYTES:,} bytes; expected one row in JSON"
-        return BadRow(number=number, message=f"line {line:,} is {problem}.")
+def decode(text: bytes) -> object:
+    """
+    Decode the JSON of one row.
+
+    Raises:
+        RowError: It is too long, or no JSON.
+
+    """
+    if len(text) > MAX_ROW_BYTES:
+        raise RowError(f"longer than {MAX_ROW_BYTES:,} bytes; expected one row in JSON.")
     try:
-        value = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        problem = (
-            f"line {line:,} is no JSON: {error.msg} (column {error.colno:,}); expected one row"
-        )
-        return BadRow(number=number, message=f"{problem}.")
-    row = parse_row(number, value)
-    if isinstance(row, BadRow):
-        return BadRow(number=number, message=f"line {line:,}: {row.message}")
-    return row
-
-
-def parse_row(number: int, value: object) -> Row | BadRow:
-    """Check one decoded row; fields other than `image`, `conversation` and `id` are ignored."""
-    try:
-        row = parse_object(value)
-        return Row(
-            number=number,
-            id=parse_id(row.get("id")),
-            image=parse_image(row),
-            prompt=parse_prompt(row.get("conversation")),
-        )
-    except RowError as error:
-        return BadRow(number=number, message=str(error))
-
-
-def parse_object(value: object) -> dict[str, object]:
-    """Return the row as the object that it must be."""
-    if not isinstance(value, dict):
-        raise RowError(f"the row is {describe(value)}; expected an object with `image`.")
-    return value
-
-
-def parse_id(value: object) -> RecordId | None:
-    """
-    Return a row's own id, None where it has none.
-
-    A float that is a whole number is that number: dataframes turn the integers of a column with
-    gaps into floats.
-    """
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT_FLOAT:
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value in INT_IDS:
-        return value
-    raise RowError(f"`id` is {describe(value)}; expected a whole number of 64 bits or a string.")
-
-
-def parse_image(row: dict[str, object]) -> tuple[str, ...]:
-    """Return a row's image references, at least one."""
-    expected = "expected a path or a list of paths"
-    if "image" not in row:
-        raise RowError(f"`image` is missing; {expected}.")
-    value = row["image"]
-    references = value if isinstance(value, list) else [value]
-    if not references:
-        raise RowError(f"`image` is an empty list; {expected}.")
-    for reference in references:
-        if not isinstance(reference, str) or not reference:
-            where = "holds" if isinstance(value, list) else "is"
-            raise RowError(f"`image` {where} {describe(reference)}; {expected}.")
-    return tuple(references)
-
-
-def parse_prompt(conversation: object) -> str:
-    """Return what the first human turn asks, the default prompt where it asks nothing."""
-    if conversation is None or conversation == []:
-        return DEFAULT_PROMPT
-    if not isinstance(conversation, list):
-        raise RowError(f"`conversation` is {describe(conversation)}; expected a list of turns.")
-    for turn in conversation:
-        if not isinstance(turn, dict):
-            raise RowError(f"a turn is {describe(turn)}; expected an object with from and value.")
-        if turn.get("from") == "human":
-            return strip_placeholders(turn.get("value"))
-    raise RowError('`conversation` has no turn with `from` "human"; expected one.')
-
-
-def strip_placeholders(value: object) -> str:
-    """Return a turn's text without image placeholders and the blanks around it."""
-    if not isinstance(value, str):
-        raise RowError(f"the human turn's `value` is {describe(value)}; expected a string.")
-    return PLACEHOLDERS.sub("", value).strip() or DEFAULT_PROMPT
-
-
-def describe(value: object) -> str:
-    """Name a JSON value's kind and show the value, shortened."""
-    kind = KINDS.get(type(value), "a number")
-    return kind if value is None else f"{kind} ({reprlib.repr(value)})"
+        character = max(1, error.pos + 1 - first_place(0, text))
+        problem = f"no JSON: {error.msg} (its character {character:,})"
+        raise RowError(f"{problem}; expected one row.") from error

@@ -101,8 +101,9 @@ class GroupCommit:
 
     def _write(self, lines: dict[str, list[Line]]) -> None:
         for run, group in lines.items():
-            self._sinks[run] = self._sinks.pop(run, None) or self._open(run)
-            self._sinks[run].append(group)
+            sink = self._sinks.pop(run) if run in self._sinks else self._open(run)
+            self._sinks[run] = sink
+            sink.append(group)
 
     def _open(self, run: str) -> Sink:
         if len(self._sinks) >= MAX_OPEN_RUNS:

@@ -4,9 +4,9 @@ import io
 import os
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -19,14 +19,11 @@ from producer.prompt import DEFAULT_PROMPT
 from producer.rows import BadRow, Row, read_rows
 
 Save = Callable[[bytes], Path]
+T = TypeVar("T")
 
 
 def row(number: int, **fields: Any) -> Row:
     return Row(**{"number": number, "id": None, "prompt": DEFAULT_PROMPT, **fields})
-
-
-def human(value: object) -> dict[str, object]:
-    return {"from": "human", "value": value}
 
 
 @pytest.fixture
@@ -41,206 +38,126 @@ def save(tmp_path: Path) -> Save:
     return write
 
 
-@pytest.fixture(params=["array", "JSONL"])
-def read(request: pytest.FixtureRequest, save: Save) -> Callable[..., list[Row | BadRow]]:
-    """Read rows given as values, from either format."""
-
-    def run(*values: object) -> list[Row | BadRow]:
-        if request.param == "array":
-            return list(read_rows(save(orjson.dumps(values))))
-        # The first character must tell JSONL, whatever the rows under test are.
-        lines = [{"image": "first.png"}, *values]
-        content = b"".join(orjson.dumps(value) + b"\n" for value in lines)
-        first, *others = read_rows(save(content))
-        assert first == row(1, image=("first.png",))
-        return [renumbered(item) for item in others]
-
-    return run
-
-
-def renumbered(item: Row | BadRow) -> Row | BadRow:
-    """Take away what the first line added to a row's number and message."""
-    if isinstance(item, Row):
-        return Row(number=item.number - 1, id=item.id, image=item.image, prompt=item.prompt)
-    prefix, _, message = item.message.partition(": ")
-    assert prefix == f"line {item.number}"
-    return BadRow(number=item.number - 1, message=message)
-
-
-Read = Callable[..., list[Row | BadRow]]
-
-
-def only_message(items: list[Row | BadRow]) -> str:
+def only_message(items: Iterable[Row | BadRow]) -> str:
     [item] = items
     assert isinstance(item, BadRow)
     assert item.number == 1
     return item.message
 
 
-# --- Good rows -----------------------------------------------------------------------------------
+# --- Either format -------------------------------------------------------------------------------
 
 
-def test_the_seeds_own_input_works_unchanged(read: Read) -> None:
-    value = {"image": ["./images/fr.png"], "conversation": [human("<image>\nWrite an article.")]}
+@pytest.mark.parametrize("is_array", [True, False])
+def test_one_bad_row_costs_no_other(save: Save, is_array: bool) -> None:
+    lines = [b'{"image": "a.png"}', b'{"image": 5}', b'{"image": "c.png"}']
+    path = save(b"[" + b",\n".join(lines) + b"]" if is_array else b"\n".join(lines))
 
-    assert read(value) == [row(1, image=("./images/fr.png",), prompt="Write an article.")]
+    first, bad, last = read_rows(path)
 
-
-def test_a_bare_path_is_a_list_of_one(read: Read) -> None:
-    assert read({"image": "a.png"}) == [row(1, image=("a.png",))]
-
-
-def test_several_images_keep_their_order(read: Read) -> None:
-    assert read({"image": ["b.png", "a.png"]}) == [row(1, image=("b.png", "a.png"))]
-
-
-def test_rows_are_numbered_from_one(read: Read) -> None:
-    read_back = read({"image": "a.png"}, {"image": 5}, {"image": "c.png"})
-
-    assert [item.number for item in read_back] == [1, 2, 3]
+    assert first == row(1, image=("a.png",))
+    place = "byte 22" if is_array else "line 2"
+    assert bad == BadRow(
+        number=2,
+        message=f"{place}: `image` is a number (5); expected a path or a list of paths.",
+    )
+    assert last == row(3, image=("c.png",))
 
 
-def test_other_fields_are_ignored(read: Read) -> None:
-    value = {"image": "a.png", "vqa": [1.5, {"image": None}], "width": 2**62, "ok": True}
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"image": NaN}',
+        b'{"image": "a.png", "note": NaN}',
+        b'{"image": "a.png", "note": -Infinity}',
+        b'{"image": "a.png", "note": 1e999}',
+        b'{"image": "a.png", "note": %b}' % (b"9" * 5000),
+        b'{"image": "a.png", "note": %b1%b}' % (b"[" * 2000, b"]" * 2000),
+        b'{"image": "caf\xe9.png"}',
+        b'{"image": "\\ud800"}',
+        b'{"image": "tab\there.png"}',
+        b"{'image': 'a.png'}",
+        b'{"image": "a.png",}',
+        b'{"image": "a.png"}}',
+        b'{"image": "a.png"} {}',
+        b"{image}",
+    ],
+    ids=lambda text: text[:40].decode(errors="replace"),
+)
+@pytest.mark.parametrize("is_array", [True, False])
+def test_a_row_that_is_no_json_is_one_bad_row(save: Save, is_array: bool, text: bytes) -> None:
+    lines = [b'{"image": "a.png"}', text, b'{"image": "c.png"}']
+    path = save(b"[" + b", ".join(lines) + b"]" if is_array else b"\n".join(lines))
 
-    assert read(value) == [row(1, image=("a.png",))]
+    first, bad, last = read_rows(path)
+
+    assert isinstance(bad, BadRow)
+    assert bad.number == 2
+    assert bad.message.startswith("byte 22: no JSON: " if is_array else "line 2: no JSON: ")
+    assert " (its character " in bad.message
+    assert (first, last) == (row(1, image=("a.png",)), row(3, image=("c.png",)))
 
 
-@pytest.mark.parametrize("conversation", [None, []])
-def test_a_row_without_a_conversation_has_the_default_prompt(
-    read: Read, conversation: object
+@pytest.mark.parametrize("is_array", [True, False])
+@pytest.mark.parametrize("number", [b"18446744073709551616", b"-9223372036854775809", b"9" * 300])
+def test_a_number_beyond_64_bits_matters_only_as_an_id(
+    save: Save, number: bytes, is_array: bool
 ) -> None:
-    value = {"image": "a.png", "conversation": conversation}
+    fields = b'{"image": "a.png", "note": %b}', b'{"image": "a.png", "id": %b}'
+    lines = [field % number for field in fields]
+    path = save(b"[" + b",".join(lines) + b"]" if is_array else b"\n".join(lines))
 
-    assert read(value) == [row(1, image=("a.png",))]
+    good, bad = read_rows(path)
 
-
-@pytest.mark.parametrize("value", ["", "  \n", "<image>", "<image>\n<image>\n"])
-def test_a_prompt_that_says_nothing_is_the_default_prompt(read: Read, value: str) -> None:
-    assert read({"image": "a.png", "conversation": [human(value)]}) == [row(1, image=("a.png",))]
-
-
-def test_the_first_human_turn_is_the_prompt(read: Read) -> None:
-    turns = [{"from": "system", "value": 5}, human("First."), {"from": "gpt"}, human("Second.")]
-
-    [item] = read({"image": "a.png", "conversation": turns})
-
-    assert isinstance(item, Row)
-    assert item.prompt == "First."
+    assert good == row(1, image=("a.png",))
+    assert isinstance(bad, BadRow)
+    assert "64 bits" in bad.message
 
 
-@pytest.mark.parametrize(
-    ("value", "prompt"),
-    [
-        ("<image>\nDescribe.", "Describe."),
-        ("Describe.\n<image>", "Describe."),
-        ("\n\n<image><image> <image>\r\n\nDescribe.\n\n", "Describe."),
-        ("One.\n  <image>\nTwo.", "One.\nTwo."),
-        ("One.\n\nTwo.", "One.\n\nTwo."),
-        ("Look at <image> and tell.", "Look at and tell."),
-        ("See <image>\nTell.", "See \nTell."),
-        ("An <IMAGE> and <img> stay.", "An <IMAGE> and <img> stay."),
-    ],
-)
-def test_image_placeholders_leave_the_prompt(read: Read, value: str, prompt: str) -> None:
-    [item] = read({"image": "a.png", "conversation": [human(value)]})
-
-    assert isinstance(item, Row)
-    assert item.prompt == prompt
-
-
-@pytest.mark.parametrize(
-    ("given_id", "expected"),
-    [
-        (7, 7),
-        (0, 0),
-        (-1, -1),
-        (2**63 - 1, 2**63 - 1),
-        ("fr-1", "fr-1"),
-        ("07", "07"),
-        (None, None),
-        (7.0, 7),
-        (-0.0, 0),
-    ],
-)
-def test_an_id_is_kept_and_a_whole_float_is_its_integer(
-    read: Read, given_id: object, expected: object
+@pytest.mark.parametrize("is_array", [True, False])
+def test_a_row_without_end_is_refused_without_filling_the_memory(
+    tmp_path: Path, is_array: bool
 ) -> None:
-    [item] = read({"image": "a.png", "id": given_id})
+    path = tmp_path / "large"
+    start, delimiter, end = (b"[", b",", b"]") if is_array else (b"", b"\n", b"")
+    with path.open("wb") as file:
+        file.write(start + b'{"image": "a.png"}' + delimiter + b'{"image": "')
+        for _ in range(64):
+            file.write(b"x" * (1 << 20))
+        file.write(b'"}' + delimiter + b'{"image": "c.png"}' + end)
 
-    assert isinstance(item, Row)
-    assert (item.id, type(item.id)) == (expected, type(expected))
+    (first, bad, last), peak_bytes = with_peak_bytes(lambda: list(read_rows(path)))
+
+    assert (first, last) == (row(1, image=("a.png",)), row(3, image=("c.png",)))
+    assert isinstance(bad, BadRow)
+    place = "byte 21" if is_array else "line 2"
+    expected = "longer than 16,777,216 bytes; expected one row in JSON"
+    assert bad.message == f"{place}: {expected}."
+    assert peak_bytes < 4 * rows.MAX_ROW_BYTES
 
 
-# --- Bad rows ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "found"),
-    [
-        ({}, "`image` is missing"),
-        ({"images": "a.png"}, "`image` is missing"),
-        ({"image": None}, "`image` is null"),
-        ({"image": ""}, "`image` is a string ('')"),
-        ({"image": []}, "`image` is an empty list"),
-        ({"image": 5}, "`image` is a number (5)"),
-        ({"image": {"path": "a.png"}}, "`image` is an object ({'path': 'a.png'})"),
-        ({"image": ["a.png", ""]}, "`image` holds a string ('')"),
-        ({"image": ["a.png", None]}, "`image` holds null"),
-        ({"image": [["a.png"]]}, "`image` holds a list (['a.png'])"),
-    ],
-)
-def test_an_unusable_image_says_what_was_found_and_expected(
-    read: Read, value: object, found: str
+@pytest.mark.parametrize("is_array", [True, False])
+def test_rows_of_the_most_bytes_are_read(
+    save: Save, monkeypatch: pytest.MonkeyPatch, is_array: bool
 ) -> None:
-    message = only_message(read(value))
+    most, longer = b'{"image": "a.png"}', b'{"image": "bb.png"}'
+    monkeypatch.setattr(rows, "MAX_ROW_BYTES", len(most) + (not is_array))  # A line has its end.
+    path = save(b"[%b,%b]" % (most, longer) if is_array else most + b"\n" + longer + b"\n")
 
-    assert message == f"{found}; expected a path or a list of paths."
+    good, bad = read_rows(path)
 
-
-@pytest.mark.parametrize(
-    ("conversation", "found"),
-    [
-        ("Describe.", "`conversation` is a string ('Describe.'); expected a list"),
-        ({}, "`conversation` is an object ({}); expected a list"),
-        (False, "`conversation` is a boolean (False); expected a list"),
-        (["Describe."], "a turn is a string ('Describe.'); expected an object"),
-        ([{"from": "gpt", "value": "Hi."}], '`conversation` has no turn with `from` "human"'),
-        ([{"value": "Describe."}], '`conversation` has no turn with `from` "human"'),
-        ([{"from": "human"}], "the human turn's `value` is null; expected a string"),
-        ([human(5)], "the human turn's `value` is a number (5); expected a string"),
-    ],
-)
-def test_a_wrong_conversation_is_a_bad_row(read: Read, conversation: object, found: str) -> None:
-    assert found in only_message(read({"image": "a.png", "conversation": conversation}))
+    assert isinstance(good, Row)
+    assert isinstance(bad, BadRow)
+    assert "longer than" in bad.message
 
 
-@pytest.mark.parametrize("given_id", [True, False, 1.5, 1e300, 2.0**54, [1], {"a": 1}])
-def test_what_names_no_record_is_no_id(read: Read, given_id: object) -> None:
-    message = only_message(read({"image": "a.png", "id": given_id}))
-
-    assert message.startswith("`id` is ")
-    assert "expected a whole number of 64 bits or a string" in message
-
-
-@pytest.mark.parametrize("value", [None, 5, "a.png", ["a.png"], True])
-def test_a_row_that_is_no_object_is_bad(read: Read, value: object) -> None:
-    message = only_message(read(value))
-
-    assert message.startswith("the row is ")
-    assert message.endswith("expected an object with `image`.")
-
-
-def test_a_message_stays_short_whatever_the_row_holds(read: Read) -> None:
-    message = only_message(read({"image": {"x" * 100_000: ["y" * 100_000] * 100}}))
-
-    assert len(message) < 300
-
-
-def test_one_bad_row_costs_no_other(read: Read) -> None:
-    read_back = read({"image": "a.png"}, {"image": 5}, {"image": "c.png"})
-
-    assert [type(item) for item in read_back] == [Row, BadRow, Row]
+def with_peak_bytes(call: Callable[[], T]) -> tuple[T, int]:
+    """Return what a call returns, and the most memory that it held."""
+    tracemalloc.start()
+    try:
+        return call(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 # --- JSONL ---------------------------------------------------------------------------------------
@@ -258,65 +175,31 @@ def test_blank_lines_are_skipped_and_lines_still_named_right(save: Save) -> None
     assert last == row(3, image=("b.png",))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [b'{"image": "a.png"', b"not json", b'{"image": NaN}', b'{"image": "caf\xe9.png"}', b"{} {}"],
-)
-def test_a_malformed_line_is_one_bad_row(save: Save, line: bytes) -> None:
-    path = save(b'{"image": "a.png"}\n' + line + b'\n{"image": "c.png"}\n')
-
-    first, bad, last = read_rows(path)
-
-    assert isinstance(bad, BadRow)
-    assert bad.number == 2
-    assert bad.message.startswith("line 2 is no JSON: ")
-    assert "column " in bad.message
-    assert (first.number, last) == (1, row(3, image=("c.png",)))
-
-
-def test_a_line_without_end_is_refused_without_filling_the_memory(
-    save: Save, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "MAX_LINE_BYTES", 1000)
-    monkeypatch.setattr(rows, "READ_BYTES", 100)
-    long = b'{"image": "' + b"x" * 5000 + b'.png"}\n'
-
-    items = list(read_rows(save(long + b'{"image": "b.png"}\n' + long)))
-
-    assert [item.number for item in items] == [1, 2, 3]
-    assert items[1] == row(2, image=("b.png",))
-    for item, line in ((items[0], 1), (items[2], 3)):
-        assert isinstance(item, BadRow)
-        assert item.message.startswith(f"line {line} is longer than 1,000 bytes")
-
-
-def test_an_integer_beyond_64_bits_is_no_id(save: Save) -> None:
-    [item] = read_rows(save(b'{"image": "a.png", "id": 18446744073709551616}'))
-
-    assert isinstance(item, BadRow)
-    assert "64 bits" in item.message
-
-
 # --- Arrays --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", range(1, 140))
+def test_blocks_may_end_at_any_byte(save: Save, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    text = (
+        ' [ {"image": ["a, [\\"}.png", "\\\\"], "n": [[[[[[0]]]]], {}]}\n, NaN,{"image": "é"} ] \n'
+    )
+    path = save(text.encode())
+    expected = list(read_rows(path))
+
+    monkeypatch.setattr(rows, "READ_BYTES", size)
+
+    assert list(read_rows(path)) == expected
+    first, bad, last = expected
+    assert first == row(1, image=('a, ["}.png', "\\"))
+    assert isinstance(bad, BadRow)
+    assert bad.message.startswith(f"byte {text.index('NaN') + 1}: no JSON")
+    assert last == row(3, image=("é",))
+
+
 @pytest.mark.parametrize(
-    ("rest", "reason"),
-    [
-        (b"", "premature EOF"),
-        (b", ", "premature EOF"),
-        (b', {"image": "c.pn', "premature EOF"),
-        (b' {"image": "c.png"}]', "after array element"),
-        (b", }, {}]", "unallowed token"),
-        (b', {"image": NaN}]', "invalid char"),
-        (b', {"image": "caf\xe9.png"}]', "invalid bytes in UTF8 string"),
-        (b', {"id": ' + b"9" * 5000 + b"}]", "integer overflow"),
-        (b"] trailing", "trailing garbage"),
-    ],
+    "rest", [b"", b" ", b", ", b', {"image": "c.pn', b', {"image": [{}], ', b",["]
 )
-def test_a_broken_array_yields_its_good_rows_then_one_bad_row(
-    save: Save, rest: bytes, reason: str
-) -> None:
+def test_a_cut_array_yields_its_whole_rows_then_one_bad_row(save: Save, rest: bytes) -> None:
     content = b'[{"image": "a.png"},\n {"image": "b.png"}' + rest
 
     *good, bad = read_rows(save(content))
@@ -324,9 +207,76 @@ def test_a_broken_array_yields_its_good_rows_then_one_bad_row(
     assert good == [row(1, image=("a.png",)), row(2, image=("b.png",))]
     assert isinstance(bad, BadRow)
     assert bad.number == 3
-    assert reason in bad.message
-    assert f"near byte {len(content):,}" in bad.message
+    assert bad.message.startswith("the array breaks off: from byte ")
+    assert f"to the end of the input, byte {len(content)}, " in bad.message
     assert "\n" not in bad.message
+
+
+@pytest.mark.parametrize("text", [b'{"image": "b.png}', b'{"image": ["b.png"}'])
+def test_a_quote_or_bracket_left_open_costs_what_follows_and_says_where_it_was(
+    save: Save, text: bytes
+) -> None:
+    content = b'[{"image": "a.png"},\n ' + text + b',\n {"image": "c.png"}]'
+
+    good, bad = read_rows(save(content))
+
+    assert good == row(1, image=("a.png",))
+    assert isinstance(bad, BadRow)
+    assert f"from byte 23 to the end of the input, byte {len(content)}" in bad.message
+
+
+@pytest.mark.parametrize("more", [b"x", b"]", b", {}", b' \n [{"image": "c.png"}]', b"\0"])
+@pytest.mark.parametrize("array", [b"[]", b'[{"image": "a.png"}]'])
+def test_text_after_the_array_is_a_bad_row(save: Save, array: bytes, more: bytes) -> None:
+    *good, bad = read_rows(save(array + more))
+
+    assert good == [row(1, image=("a.png",))][: b"a.png" in array]
+    place = len(array + more) - len(more.lstrip()) + 1
+    assert bad.number == len(good) + 1
+    assert isinstance(bad, BadRow)
+    assert bad.message.startswith(f"byte {place}: there is more after the array's closing ']'")
+
+
+def test_blanks_around_the_array_do_not_matter(save: Save) -> None:
+    assert list(read_rows(save(b'\n[{"image": "a.png"}]' + b" \r\n\t" * 50_000))) == [
+        row(1, image=("a.png",))
+    ]
+
+
+def test_places_count_bytes_from_the_start_of_the_file_and_characters_from_that_of_the_row(
+    save: Save,
+) -> None:
+    path = save('\ufeff\n[{"image": "é"},\n\n  {"é":\n NaN}]'.encode())
+
+    _, bad = read_rows(path)
+
+    assert isinstance(bad, BadRow)
+    assert bad.message.startswith("byte 26: no JSON: ")
+    assert bad.message.endswith(" (its character 8); expected one row.")
+
+
+def test_missing_rows_between_commas_are_bad_rows(save: Save) -> None:
+    found = list(read_rows(save(b'[, {"image": "b.png"}, , {"image": "d.png"}, ]')))
+
+    assert [type(item) for item in found] == [BadRow, Row, BadRow, Row, BadRow]
+    assert [item.message[:8] for item in found if isinstance(item, BadRow)] == [
+        "byte 2: ",
+        "byte 24:",
+        "byte 46:",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"image": 5]', b'[{"image": 5]}', b"}", b'{"image": 5}}', b"{]"]
+)
+def test_brackets_of_the_wrong_kind_cost_one_row(save: Save, text: bytes) -> None:
+    content = b'[{"image": "a.png"}, ' + text + b', {"image": "c.png"}]'
+
+    first, item, last = read_rows(save(content))
+
+    assert (first, last) == (row(1, image=("a.png",)), row(3, image=("c.png",)))
+    assert isinstance(item, BadRow)
+    assert item.message.startswith("byte 22: no JSON: ")
 
 
 def test_an_array_broken_far_behind_its_start_yields_all_rows_before(save: Save) -> None:
@@ -334,16 +284,13 @@ def test_an_array_broken_far_behind_its_start_yields_all_rows_before(save: Save)
 
     *good, bad = read_rows(save(content))
 
-    assert [item.number for item in good] == list(range(1, 20_001))
+    assert good == [row(number, image=("a.png",)) for number in range(1, 20_001)]
     assert isinstance(bad, BadRow)
     assert bad.number == 20_001
 
 
-def test_an_array_broken_at_its_first_row_is_not_called_empty(save: Save) -> None:
-    [bad] = read_rows(save(b"["))
-
-    assert isinstance(bad, BadRow)
-    assert bad.number == 1
+def test_an_array_cut_at_its_first_row_is_not_called_empty(save: Save) -> None:
+    assert "from byte 1 to the end of the input, byte 1," in only_message(read_rows(save(b"[")))
 
 
 # --- The file ------------------------------------------------------------------------------------
@@ -476,12 +423,9 @@ def test_a_hundred_thousand_rows_stream_in_constant_memory(tmp_path: Path, is_ar
         file.write(b"]" if is_array else b"")
     assert path.stat().st_size > 15_000_000
 
-    tracemalloc.start()
-    try:
-        num_rows = sum(isinstance(item, Row) for item in read_rows(path))
-        _, peak_bytes = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    num_rows, peak_bytes = with_peak_bytes(
+        lambda: sum(isinstance(item, Row) for item in read_rows(path))
+    )
 
     assert num_rows == 100_000
     assert peak_bytes < 2_000_000
