@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from contextvqa.errors import ERROR_PREFIX
+from contextvqa.errors import ERROR_PREFIX, UsageError
+from contextvqa.options import ENVIRONMENT_PREFIX
 from contextvqa.progress import say
 
 
@@ -23,10 +24,13 @@ class Child:
     Args:
         log_path: Where its output goes. None for a command whose messages are for the user: they
             are said as they come, and its stdout is kept.
+        is_quiet: Its messages were said before, by an earlier such child.
 
     """
 
-    def __init__(self, arguments: list[str], log_path: Path | None = None) -> None:
+    def __init__(
+        self, arguments: list[str], log_path: Path | None = None, *, is_quiet: bool = False
+    ) -> None:
         self.command = arguments[0]
         self.log_path = log_path
         log = _open_log(log_path) if log_path else None
@@ -36,12 +40,17 @@ class Child:
             stdout=log or subprocess.PIPE,
             stderr=log or subprocess.PIPE,
             start_new_session=True,
+            # Its flags say all; a setting in our environment may not be meant for it.
+            env={k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)},
         )
+        self._output = b""
         self._relay: threading.Thread | None = None
         if log:
             log.close()
         else:
-            self._relay = threading.Thread(target=self._say_messages, name="relay", daemon=True)
+            self._relay = threading.Thread(
+                target=self._say_messages, args=(is_quiet,), name="relay", daemon=True
+            )
             self._relay.start()
 
     def poll(self) -> int | None:
@@ -65,18 +74,22 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def read_output(self) -> bytes:
+    def output(self) -> bytes:
         """Return what an ended child without a log printed on stdout, once all else is said."""
         assert self._relay is not None  # noqa: S101 - our own invariant
         assert self._process.stdout is not None  # noqa: S101
         self._relay.join()
-        return self._process.stdout.read()
+        if not self._process.stdout.closed:
+            with self._process.stdout as stdout:
+                self._output = stdout.read()
+        return self._output
 
-    def _say_messages(self) -> None:
+    def _say_messages(self, is_quiet: bool) -> None:
         """Say what it says: above the progress bar, not across it."""
         assert self._process.stderr is not None  # noqa: S101 - our own invariant
         for line in self._process.stderr:
-            say(line.decode("utf-8", "replace").rstrip("\n"))
+            if not is_quiet:
+                say(line.decode("utf-8", "replace").rstrip("\n"))
 
     def error(self) -> str:
         """Say in one line why an ended child with a log ended."""
@@ -85,10 +98,17 @@ class Child:
             if line.startswith(ERROR_PREFIX):
                 return line.removeprefix(ERROR_PREFIX)
         code = self.poll() or 0
-        what = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-        return f"the {self.command} was {what}; its log is {self.log_path}"
+        return f"the {self.command} {ending(code)}; its log is {self.log_path}"
+
+
+def ending(code: int) -> str:
+    """Say how a process ended."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
 def _open_log(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return cast("BinaryIO", path.open("wb", buffering=0))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return cast("BinaryIO", path.open("wb", buffering=0))
+    except OSError as error:
+        raise UsageError(f"cannot write the log {path}: {error.strerror}.") from error

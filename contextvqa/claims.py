@@ -208,7 +208,7 @@ class Claims:
                 pipeline.lmove(self.queue.key, self.claimed_key, "LEFT", "RIGHT")
             pipeline.lrange(self.claimed_key, 0, -1)
             job_ids = pipeline.execute()[-1]
-        return list(dict.fromkeys(job_id.decode() for job_id in job_ids))
+        return list(dict.fromkeys(job_id.decode("utf-8", "replace") for job_id in job_ids))
 
     def _queued(
         self, pipeline: Pipeline, job_ids: list[str], hashes: list[JobHash]

@@ -4,6 +4,7 @@ The command: one table that names its targets and loads only the one asked for.
 Targets are strings so that `--help` stays quick, and so that this package imports no stage.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import NamedTuple
@@ -11,7 +12,13 @@ from typing import NamedTuple
 import click
 
 from contextvqa import __version__
-from contextvqa.errors import ERROR_PREFIX, ContextVQAError
+from contextvqa.errors import (
+    ERROR_PREFIX,
+    ContextVQAError,
+    UnavailableError,
+    UsageError,
+    one_line,
+)
 
 #: Ctrl-C, as every shell reports it.
 EXIT_INTERRUPTED = 130
@@ -77,19 +84,35 @@ def main(argv: list[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
-    except click.ClickException as error:
-        _say_error(error.format_message() + _hint(error))
-        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except ContextVQAError as error:
-        _say_error(str(error))
-        return error.exit_code
+    except BrokenPipeError:
+        # Whoever reads our output has enough of it, as `| head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        explained = _explain(error)
+        if explained is None:
+            raise
+        message, exit_code = explained
+        click.echo(ERROR_PREFIX + one_line(message), err=True)
+        return exit_code
     return code if isinstance(code, int) else 0
 
 
-def _say_error(message: str) -> None:
-    click.echo(ERROR_PREFIX + " ".join(message.split()), err=True)
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """Return the message and exit code of what is no bug of ours; None for a bug."""
+    if isinstance(error, ContextVQAError):
+        return str(error), error.exit_code
+    if isinstance(error, click.ClickException):
+        return error.format_message() + _hint(error), error.exit_code
+    if isinstance(error, OSError):
+        return str(error), UsageError.exit_code
+    # Looked up and not imported: --help needs no redis.
+    redis = sys.modules.get("redis")
+    if redis is not None and isinstance(error, redis.RedisError):
+        return f"Redis: {error}", UnavailableError.exit_code
+    return None
 
 
 def _hint(error: click.ClickException) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import signal
 import socket
 import threading
@@ -104,8 +105,10 @@ class ConcurrentWorker(BaseWorker):
             await self._startup()
             await self._main_loop()
         finally:
-            await self._shutdown()
-            await self.stage.stop()
+            try:
+                await self._shutdown()
+            finally:
+                await self.stage.stop()
         if self._fatal:
             raise self._fatal
 
@@ -213,17 +216,22 @@ class ConcurrentWorker(BaseWorker):
             log.info("rejected: %s: %s: %s", claim.job.id, error.reason, error)
             return rejected(claim.job, self.stage.queue, error.reason, str(error))
         except TransientError as error:
-            return self._retry(claim, str(error))
+            return await self._retry(claim, str(error))
         except ContextVQAError:
             raise
         except Exception as error:
             # The one broad handler: a bug met by one record must not take the others along.
             log.exception("failed: %s", claim.job.id)
-            return self._retry(claim, f"{type(error).__name__}: {error}")
+            return await self._retry(claim, f"{type(error).__name__}: {error}")
 
-    def _retry(self, claim: Claim, message: str) -> Outcome:
+    async def _retry(self, claim: Claim, message: str) -> Outcome:
+        """Give the job back for another try, after a wait that lets a short outage pass."""
         if claim.retry_count < self.daemon.max_retries:
-            log.warning("retry %d: %s: %s", claim.retry_count + 1, claim.job.id, message)
+            wait_s = self.daemon.retry_wait_s * 2**claim.retry_count * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+            log.warning(
+                "retry %d in %.1f s: %s: %s", claim.retry_count + 1, wait_s, claim.job.id, message
+            )
+            await asyncio.sleep(wait_s)
             return Retried()
         text = f"failed {claim.retry_count + 1} times, at last: {message}"
         return rejected(claim.job, self.stage.queue, Reason.RETRIES_EXHAUSTED, text)
@@ -241,9 +249,9 @@ class ConcurrentWorker(BaseWorker):
             lost = await self._redis.call(self.claims.settle, batch)
             for claim in lost:
                 log.warning("dropped: %s now belongs to another execution", claim.job.id)
-            for claim, _ in batch:
+            for claim, outcome in batch:
                 self.in_flight.pop(claim, None)
-            self.num_settled += len(batch) - len(lost)
+                self.num_settled += claim not in lost and not isinstance(outcome, Returned)
             self._wake.set()
 
     async def _beat_forever(self) -> None:

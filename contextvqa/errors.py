@@ -20,6 +20,11 @@ from typing import ClassVar
 ERROR_PREFIX = "contextvqa: error: "
 
 
+def one_line(value: object) -> str:
+    """Return a value's text as one line; an error's type where it has no text."""
+    return " ".join(str(value).split()) or type(value).__name__
+
+
 class Reason(StrEnum):
     """Why a record was rejected. The codes land in rejects.jsonl: they are never renamed."""
 

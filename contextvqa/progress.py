@@ -31,7 +31,7 @@ CONSOLE = Console(stderr=True)
 
 def say(message: str) -> None:
     """Tell the user on stderr; stdout is for data."""
-    CONSOLE.print(message, markup=False, highlight=False, soft_wrap=True)
+    CONSOLE.print(message, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class Ticker:

@@ -27,7 +27,7 @@ from redis.retry import Retry
 from rq import Queue
 from rq.job import JobStatus
 
-from contextvqa.errors import UnavailableError
+from contextvqa.errors import UnavailableError, one_line
 from contextvqa.settings import DEFAULT_REDIS_URL
 
 GENERATE = "generate"
@@ -103,19 +103,20 @@ def connect(url: str | None) -> redis.Redis:
             url, socket_timeout=SOCKET_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )
         connection.ping()
-    except (redis.RedisError, ValueError, OSError) as error:
+    except (ValueError, TypeError):
+        # Their texts quote the URL, password and all.
         raise UnavailableError(
-            f"no Redis server at {address(url)} ({_first_line(error)}); "
+            f"{address(url)} is no Redis URL; expected redis://HOST:PORT/DB or unix://PATH."
+        ) from None
+    except (redis.RedisError, OSError) as error:
+        raise UnavailableError(
+            f"no Redis server at {address(url)} ({one_line(error)}); "
             "start one there, or name another with --redis-url."
         ) from error
     return connection
 
 
 def address(url: str) -> str:
-    """Return a Redis URL without its user and password."""
+    """Return a Redis URL without its user, password and parameters, which may hold them too."""
     scheme, separator, rest = url.partition("://")
-    return scheme + separator + rest.rpartition("@")[2]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import orjson
 
@@ -31,6 +32,8 @@ class RunConfig:
     run: str
     model: str
     sampling: Sampling
+    #: Tells this run from another one of its name.
+    uid: str
     #: ISO 8601, UTC.
     created_at: str
     #: Version of this package that began the run.
@@ -43,7 +46,12 @@ class RunConfig:
         """Return the configuration of a run that begins now."""
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(
-            run=run, model=model, sampling=sampling, created_at=created_at, version=__version__
+            run=run,
+            model=model,
+            sampling=sampling,
+            uid=uuid4().hex,
+            created_at=created_at,
+            version=__version__,
         )
 
     def encode(self) -> bytes:
@@ -129,6 +137,22 @@ class RunDirectory:
         except OSError as error:
             raise UsageError(f"cannot write {self.config_path}: {error.strerror}.") from error
 
+    def check(self, model: str, sampling: Sampling) -> None:
+        """
+        Look whether the run, if it was begun, was begun with this model and sampling.
+
+        Raises:
+            UsageError: It was not. Names what differs.
+
+        """
+        known = self.read_config()
+        differences = _differences(known, RunConfig.new(self.run, model, sampling)) if known else ""
+        if differences:
+            raise UsageError(
+                f"run {self.run!r} was begun with {differences}; "
+                "ask for the same, or choose another --run name."
+            )
+
     def begin(self, model: str, sampling: Sampling, source: str) -> RunConfig:
         """
         Return the run's configuration, written down first where the run or the input is new.
@@ -142,14 +166,8 @@ class RunDirectory:
 
         """
         self.create()
-        asked = RunConfig.new(self.run, model, sampling)
-        known = self.read_config() or asked
-        differences = _differences(known, asked)
-        if differences:
-            raise UsageError(
-                f"run {self.run!r} was begun with {differences}; "
-                "ask for the same, or choose another --run name."
-            )
+        self.check(model, sampling)
+        known = self.read_config() or RunConfig.new(self.run, model, sampling)
         if source not in known.inputs:
             known = replace(known, inputs=(*known.inputs, source))
             self.write_config(known)

@@ -5,7 +5,7 @@ from typing import cast
 
 import redis
 
-from contextvqa.errors import TransientError
+from contextvqa.errors import TransientError, UsageError
 from contextvqa.queues import pending_key, prompts_key, run_key
 from contextvqa.records import ImageRecord, prompt_digest
 from contextvqa.run_directory import RunConfig
@@ -26,7 +26,21 @@ class Runs:
         self._prompts: dict[tuple[str, str], str] = {}
 
     def store(self, config: RunConfig) -> None:
-        """Write a run's configuration; again after Redis lost it."""
+        """
+        Write a run's configuration; again after Redis lost it.
+
+        Raises:
+            UsageError: Records of another run of this name are on their way here.
+
+        """
+        data = self._field(run_key(config.run), "config")
+        if data is not None and self.num_pending(config.run):
+            other = RunConfig.decode(data)
+            if other.uid != config.uid:
+                raise UsageError(
+                    f"another run {config.run!r}, begun at {other.created_at}, is on its way on "
+                    "this Redis server; choose another --run name, or its --runs-dir."
+                )
         self.connection.hset(run_key(config.run), "config", config.encode())
 
     def store_prompt(self, run: str, prompt: str) -> tuple[str, str | None]:

@@ -183,6 +183,33 @@ class EmbeddedServer:
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
+def url_of_run(redis_url: str | None, directory: Path) -> str | None:
+    """
+    Return where a run's server is: the one that was asked for, else the run's embedded one.
+
+    Args:
+        redis_url: None where the user named none.
+        directory: `<run directory>/redis`.
+
+    Returns:
+        None for a run that never had an embedded server.
+
+    Raises:
+        UnavailableError: The run's embedded server is not running. Another server, were there one
+            at the default address, would know nothing of the run.
+
+    """
+    if redis_url is not None or not directory.exists():
+        return redis_url
+    url = running_url(directory)
+    if url is None:
+        raise UnavailableError(
+            f"the embedded server of {directory.parent} is not running; `contextvqa run` starts "
+            "it, or name another with --redis-url."
+        )
+    return url
+
+
 def running_url(directory: Path) -> str | None:
     """Return the URL of the embedded server of this directory if it runs and answers now."""
     path = _socket_path(directory.resolve())

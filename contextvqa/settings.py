@@ -1,5 +1,6 @@
 """Every setting, grouped by what it is about. `contextvqa.options` reads them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +37,11 @@ class Sampling:
     max_tokens: int = setting(512, "Most tokens the model may write for one record.")
 
     def __post_init__(self) -> None:
-        _refuse_negative(self, "temperature", "top_k")
+        _refuse_negative(self, "temperature", "top_k", "repetition_penalty")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"--top-p is {self.top_p}; it must be above 0 and at most 1.")
-        if self.repetition_penalty <= 0:
-            raise ValueError(
-                f"--repetition-penalty is {self.repetition_penalty}; it must be above 0."
-            )
+        if self.repetition_penalty == 0:
+            raise ValueError("--repetition-penalty is 0.0; it must be above 0.")
         if self.max_tokens < 1:
             raise ValueError(f"--max-tokens is {self.max_tokens}; it must be at least 1.")
 
@@ -130,10 +129,13 @@ class Daemon:
     )
     result_ttl_s: int = setting(300, "Seconds that a finished job stays visible in Redis.")
     max_retries: int = setting(3, "Further tries of a record after a transient failure.")
+    retry_wait_s: float = setting(
+        2.0, "Seconds before the first further try, give or take half; each next wait is double."
+    )
     max_crashes: int = setting(3, "Crashes a record may be in flight at before it is rejected.")
 
     def __post_init__(self) -> None:
-        _refuse_negative(self, "drain_timeout_s", "max_retries", "max_crashes")
+        _refuse_negative(self, "drain_timeout_s", "max_retries", "retry_wait_s", "max_crashes")
         if self.result_ttl_s < 1:
             raise ValueError(
                 f"--result-ttl-s is {self.result_ttl_s}; it must be at least 1 second."
@@ -176,6 +178,7 @@ class Rejects:
 
 def _refuse_negative(group: object, *names: str) -> None:
     for name in names:
-        if getattr(group, name) < 0:
+        value = getattr(group, name)
+        if not (math.isfinite(value) and value >= 0):
             option = name.replace("_", "-")
-            raise ValueError(f"--{option} is {getattr(group, name)}; it must be 0 or more.")
+            raise ValueError(f"--{option} is {value}; it must be a number, 0 or more.")

@@ -106,7 +106,11 @@ class Sink:
     """Appends to the two files of one run. One per process and run; not thread-safe."""
 
     def __init__(self, directory: RunDirectory) -> None:
-        directory.create()
+        if not directory.exists():
+            raise SinkError(
+                f"there is no run {directory.run!r} in {directory.path.parent}; a refiner needs "
+                "the --runs-dir that the run was enqueued with."
+            )
         self.results = KeyIndex(directory.results_path)
         self.rejects = KeyIndex(directory.rejects_path)
         self._results_fd = _open(directory.results_path)
@@ -152,6 +156,7 @@ class Sink:
                 (self.results, self._results_fd),
                 (self.rejects, self._rejects_fd),
             ):
+                _check_identity(descriptor, index)
                 index.follow()
                 _cut_torn_tail(descriptor, index)
             yield
@@ -205,6 +210,20 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_identity(descriptor: int, index: KeyIndex) -> None:
+    """Refuse to write where nobody would read: somebody removed, replaced or cut the open file."""
+    try:
+        ours, there = os.fstat(descriptor), index.path.stat()
+        is_sound = os.path.samestat(ours, there) and ours.st_size >= index.offset
+    except FileNotFoundError:
+        is_sound = False
+    if not is_sound:
+        raise SinkError(
+            f"{index.path} was removed, replaced or cut while it was in use; start again, and edit "
+            "it only while nothing runs."
+        )
 
 
 def _cut_torn_tail(descriptor: int, index: KeyIndex) -> None:

@@ -114,11 +114,11 @@ class RunWatcher:
         meta = line["meta"]
         if isinstance(meta, dict) and meta["key"] in self._results:
             return  # a later success beats a failure
-        reason = str(line["reason"])
+        reason = str(line.get("reason"))
         counts[reason] += 1
-        record_id = line["id"]
-        if isinstance(record_id, int | str):
-            examples.setdefault(reason, (record_id, str(line["message"])))
+        record_id = line.get("id")
+        example_id = record_id if isinstance(record_id, int | str) else ""
+        examples.setdefault(reason, (example_id, str(line.get("message"))))
 
     def _look_at_redis(
         self,

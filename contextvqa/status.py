@@ -15,7 +15,7 @@ from contextvqa.errors import UnavailableError, UsageError
 from contextvqa.options import takes
 from contextvqa.queues import connect
 from contextvqa.run_directory import RunDirectory
-from contextvqa.server import running_url
+from contextvqa.server import url_of_run
 from contextvqa.settings import Store
 from contextvqa.state import RunWatcher
 
@@ -34,7 +34,8 @@ STALE_S = 120.0
 @takes(Store)
 def command(*, name: str | None, watch: bool, as_json: bool, store: Store) -> None:
     """Show counts, rate, queues, workers and rejects by reason of run NAME, or of all runs."""
-    watchers = [_watcher(store, run) for run in ([name] if name else _runs(store.runs_dir))]
+    runs = [name] if name else _runs(store.runs_dir)
+    watchers = [_watcher(store, run, is_named=bool(name)) for run in runs]
     if not watchers:
         raise UsageError(f"there is no run in {store.runs_dir}; begin one, or name --runs-dir.")
     while True:
@@ -52,24 +53,28 @@ def _runs(runs_dir: Path) -> list[str]:
     return sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
 
 
-def _watcher(store: Store, run: str) -> RunWatcher:
+def _watcher(store: Store, run: str, *, is_named: bool) -> RunWatcher:
     directory = RunDirectory(store.runs_dir, run)
     if not directory.exists():
         raise UsageError(
             f"there is no run {run!r} in {store.runs_dir}; "
             "`contextvqa status` without a name lists what is there."
         )
-    return RunWatcher(directory, _connection(store, directory))
+    return RunWatcher(directory, _connection(store, directory, is_needed=is_named))
 
 
-def _connection(store: Store, directory: RunDirectory) -> redis.Redis | None:
-    """Connect to the run's server; None for a run whose embedded server has stopped with it."""
+def _connection(store: Store, directory: RunDirectory, *, is_needed: bool) -> redis.Redis | None:
+    """Connect to the run's server; None where it need not, or cannot, be asked."""
     try:
-        return connect(store.redis_url or running_url(directory.redis_path))
+        url = url_of_run(store.redis_url, directory.redis_path)
     except UnavailableError:
-        if store.redis_url is None and directory.redis_path.exists():
-            return None
-        raise
+        return None  # an embedded server stops with its run
+    try:
+        return connect(url)
+    except UnavailableError:
+        if is_needed:
+            raise
+        return None
 
 
 def _report(watcher: RunWatcher) -> dict[str, Any]:
@@ -92,7 +97,8 @@ def _recent_rate(results: Path) -> float | None:
             lines = file.read().split(b"\n")[1 if size > TAIL_BYTES else 0 : -1]
     except FileNotFoundError:
         return None
-    times = [datetime.fromisoformat(orjson.loads(line)["meta"]["generated_at"]) for line in lines]
+    metas = [orjson.loads(line)["meta"] for line in lines]
+    times = [datetime.fromisoformat(m["generated_at"]) for m in metas if "generated_at" in m]
     if not times or time.time() - times[-1].timestamp() > STALE_S:
         return None
     # A run that was resumed has a gap that is no part of its rate.
@@ -123,7 +129,7 @@ def _text(report: dict[str, Any]) -> str:
         for worker in report["workers"]
     ]
     lines += [
-        f"  {reject['count']} x {reason}, as id {reject['example_id']}: {reject['message']}"
+        f"  {reject['count']} x {reason}, as id {reject['example_id']!r}: {reject['message']}"
         for reason, reject in report["rejects"].items()
     ]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from contextvqa.progress import Ticker, say
 from contextvqa.queues import GENERATE, connect, rq_queue
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
-from contextvqa.server import running_url
+from contextvqa.server import url_of_run
 from contextvqa.settings import Flow, Model, Sampling, Store
 from producer.enqueue import Counts, Enqueuer
 from producer.rows import BadRow, read_rows
@@ -48,7 +48,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     # A file that is no input at all is refused here, before the run is begun.
     rows = chain([next(rows)], rows)
     directory = RunDirectory(store.runs_dir, run)
-    connection = connect(store.redis_url or running_url(directory.redis_path))
+    connection = connect(url_of_run(store.redis_url, directory.redis_path))
     config = directory.begin(model.model, sampling, source)
     runs = Runs(connection)
     runs.store(config)

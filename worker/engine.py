@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from contextvqa import settings
-from contextvqa.errors import Reason, RejectError, TransientError, UnavailableError, UsageError
+from contextvqa.errors import (
+    Reason,
+    RejectError,
+    TransientError,
+    UnavailableError,
+    UsageError,
+    one_line,
+)
 from contextvqa.settings import Sampling
 from worker import environment
 
@@ -75,7 +82,7 @@ class Engine:
         except Exception as error:
             # vLLM, transformers and pydantic raise whatever a wrong model provokes in them.
             raise UnavailableError(
-                f"vLLM cannot serve model {self.model!r}: {_one_line(error)}"
+                f"vLLM cannot serve model {self.model!r}: {_gist(error)}"
             ) from error
         if self._llm is None:
             raise UnavailableError(
@@ -115,10 +122,10 @@ class Engine:
             raise EngineDiedError(f"the engine of model {self.model!r} died: {error}") from error
         except EngineGenerateError as error:
             if isinstance(error.__cause__, VLLMClientError | ValueError):
-                raise RejectError(Reason.REQUEST_REFUSED, _one_line(error.__cause__)) from error
-            raise TransientError(_one_line(error.__cause__ or error)) from error
+                raise RejectError(Reason.REQUEST_REFUSED, _gist(error.__cause__)) from error
+            raise TransientError(_gist(error.__cause__ or error)) from error
         except (VLLMClientError, ValueError) as error:
-            raise RejectError(Reason.REQUEST_REFUSED, _one_line(error)) from error
+            raise RejectError(Reason.REQUEST_REFUSED, _gist(error)) from error
         completion = output.outputs[0]
         if completion.finish_reason not in ("stop", "length"):
             raise TransientError(f"the engine ended a request as {completion.finish_reason!r}")
@@ -200,9 +207,9 @@ def _value(text: str) -> Any:
         return text
 
 
-def _one_line(error: BaseException) -> str:
+def _gist(error: BaseException) -> str:
     """Return the gist of an error whose text may be a page, and of what caused it."""
-    texts = [" ".join(str(link).split()) or type(link).__name__ for link in _chain(error)]
+    texts = [one_line(link) for link in _chain(error)]
     return ": ".join(text[:MAX_ERROR_CHARS] for text in dict.fromkeys(texts))
 
 

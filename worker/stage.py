@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from PIL.Image import Image
 
+from contextvqa.errors import UsageError
 from contextvqa.jobs import refine_job
 from contextvqa.outcomes import Claim, Finished, Outcome
 from contextvqa.queues import GENERATE
@@ -54,6 +55,11 @@ class Generate:
         record = from_payload(claim.job.kwargs["record"], ImageRecord)
         loop = asyncio.get_running_loop()
         config, prompt = await loop.run_in_executor(self._decoders, self.runs.prompt_of, record)
+        if config.model != self.engine.model:
+            raise UsageError(
+                f"run {record.run!r} asks for model {config.model!r} and this worker has "
+                f"{self.engine.model!r}; give `enqueue` and `worker` the same --model."
+            )
         images = await loop.run_in_executor(self._decoders, self._load, record)
         seed = derive_seed(record.key, record.attempt)
         asked_at = time.monotonic()

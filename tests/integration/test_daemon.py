@@ -242,7 +242,7 @@ def test_a_transient_failure_is_tried_again_and_at_last_rejected(
         if record.id == 1 or len(tries) < 4:
             raise TransientError("the engine is busy")
 
-    serve(connection, EchoStage(fail), Daemon(max_retries=3))
+    serve(connection, EchoStage(fail), Daemon(max_retries=3, retry_wait_s=0.01))
 
     assert tries.count(1) == 4
     assert sorted(i.rsplit("-", 1)[1] for i in rq_queue(REFINE, connection).job_ids) == [
@@ -261,7 +261,7 @@ def test_an_unexpected_error_of_one_record_costs_no_other(
             raise ZeroDivisionError
 
     stage = EchoStage(break_one)
-    serve(connection, stage)
+    serve(connection, stage, Daemon(retry_wait_s=0.01))
 
     assert sorted(stage.executed) == [number for number in range(1, 51) if number != 25]
 

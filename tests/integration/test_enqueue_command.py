@@ -141,7 +141,10 @@ def test_a_truncated_array_enters_up_to_the_cut(
     [
         ("redis://someone:secret@127.0.0.1:1/0", "redis://127.0.0.1:1/0"),
         ("unix:///no/such/socket", "unix:///no/such/socket"),
-        ("http://example.org", "http://example.org"),
+        ("http://example.org", "http://example.org is no Redis URL"),
+        ("redis://127.0.0.1:1/0?password=secret", "redis://127.0.0.1:1/0"),
+        ("redis://someone:secret#1@127.0.0.1/0", "127.0.0.1/0 is no Redis URL"),
+        ("redis://127.0.0.1:1/0?secret=1", "redis://127.0.0.1:1/0 is no Redis URL"),
     ],
 )
 def test_an_unreachable_server_is_exit_code_3_with_the_address_and_without_the_password(
@@ -172,6 +175,37 @@ def test_another_fingerprint_is_refused_and_what_differs_is_named(
     assert "was begun with temperature 0.7, not 0.1" in done.stderr
     assert run_contextvqa(*same).returncode == 0
     assert len(records(connection)) == 1
+
+
+def test_a_run_of_the_same_name_from_another_directory_is_refused_while_one_is_on_its_way(
+    connection: redis.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.json", [{"image": "a.png"}])
+    first, second = (
+        ("enqueue", source, "--run", "r", "--runs-dir", tmp_path / place, "--redis-url", redis_url)
+        for place in ("here", "there")
+    )
+    assert run_contextvqa(*first).returncode == 0
+
+    done = run_contextvqa(*second)
+
+    assert done.returncode == 2
+    assert "another run 'r', begun at " in done.stderr
+    assert len(records(connection)) == 1
+
+
+def test_an_interrupted_local_run_is_not_enqueued_into_another_server(
+    redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    assert redis_url
+    (runs_dir / "r" / "redis").mkdir(parents=True)
+    source = write(tmp_path / "in.json", [{"image": "a.png"}])
+
+    done = run_contextvqa("enqueue", source, "--run", "r", "--runs-dir", runs_dir)
+
+    assert done.returncode == 3
+    assert "the embedded server of" in done.stderr
+    assert "is not running" in done.stderr
 
 
 def test_a_run_name_that_cannot_be_a_job_id_is_refused(redis_url: str, tmp_path: Path) -> None:

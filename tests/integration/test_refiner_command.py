@@ -10,6 +10,8 @@ import redis
 from contextvqa.jobs import buffer_enqueue, refine_job, reject_job
 from contextvqa.queues import REFINE, rq_queue
 from contextvqa.records import Generation, ImageRecord, Rejection, record_key
+from contextvqa.run_directory import RunDirectory
+from contextvqa.settings import Sampling
 from tests.support import clean_environment, contextvqa, read_lines, run_contextvqa, wait_until
 
 TEXT = """{number} is a number.
@@ -54,6 +56,7 @@ def enqueue_generations(connection: redis.Redis, numbers: range, text: str = TEX
 
 @pytest.fixture
 def refiner(redis_url: str, runs_dir: Path) -> list[object]:
+    RunDirectory(runs_dir, "r").begin("m", Sampling(), "in.json")
     return ["refiner", "--redis-url", redis_url, "--runs-dir", runs_dir]
 
 

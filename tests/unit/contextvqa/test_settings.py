@@ -35,7 +35,8 @@ def test_a_flag_beats_the_environment_which_beats_the_default(
     ("arguments", "message"),
     [
         (["--top-p", "1.5"], "--top-p is 1.5; it must be above 0 and at most 1."),
-        (["--temperature", "-1"], "--temperature is -1.0; it must be 0 or more."),
+        (["--temperature", "-1"], "--temperature is -1.0; it must be a number, 0 or more."),
+        (["--repetition-penalty", "nan"], "--repetition-penalty is nan; it must be a number"),
         (["--max-tokens", "many"], "'many' is not a valid integer"),
         (["--engine", "max_num_seqs"], "--engine 'max_num_seqs' is no KEY=VALUE"),
         (["--max-model-len", "0"], "--max-model-len is 0; it must be at least 1."),

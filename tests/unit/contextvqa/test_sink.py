@@ -10,6 +10,7 @@ import pytest
 
 from contextvqa.errors import SinkError
 from contextvqa.run_directory import RunDirectory
+from contextvqa.settings import Sampling
 from contextvqa.sink import KeyIndex, Line, Sink
 
 
@@ -23,7 +24,9 @@ def line(number: int, *, is_result: bool = True, size: int = 10) -> Line:
 
 @pytest.fixture
 def directory(runs_dir: Path) -> RunDirectory:
-    return RunDirectory(runs_dir, "test")
+    directory = RunDirectory(runs_dir, "test")
+    directory.begin("model", Sampling(), "in.json")
+    return directory
 
 
 def ids(path: Path) -> list[int]:
@@ -120,6 +123,30 @@ def test_a_failed_fsync_is_taken_back_and_reported(
         sink.append([line(2)])
 
     assert ids(directory.results_path) == [1]
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced", "cut"])
+def test_a_file_that_somebody_took_away_while_it_was_open_is_not_written_to(
+    directory: RunDirectory, what: str
+) -> None:
+    sink = Sink(directory)
+    sink.append([line(1), line(2)])
+    path = directory.results_path
+    if what == "cut":
+        os.truncate(path, 0)
+    else:
+        copy = path.read_bytes()
+        path.unlink()
+        if what == "replaced":
+            path.write_bytes(copy)
+
+    with pytest.raises(SinkError, match="was removed, replaced or cut"):
+        sink.append([line(3)])
+
+
+def test_a_run_that_was_never_begun_here_is_not_written_to(runs_dir: Path) -> None:
+    with pytest.raises(SinkError, match="a refiner needs the --runs-dir"):
+        Sink(RunDirectory(runs_dir, "elsewhere"))
 
 
 def test_lines_longer_than_a_read_are_followed(
