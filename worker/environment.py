@@ -34,7 +34,7 @@ CPU_DEFAULTS: dict[str, Any] = {
     "enforce_eager": True,
     # vLLM's CPU backend kills the engine when the prefill of a request with a seed is split.
     "enable_chunked_prefill": False,
-    # One process for engine and model: a second would only wait for the first.
+    # The model runs in the engine's process: one of its own would only wait for it.
     "distributed_executor_backend": "uni",
     # Really committed, unlike a GPU's share.
     "kv_cache_memory_bytes": GIB,

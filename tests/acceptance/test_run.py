@@ -12,6 +12,9 @@ import orjson
 import pytest
 from PIL import Image
 
+from contextvqa.queues import connect
+from contextvqa.runs import Runs
+from contextvqa.server import running_url
 from tests.support import (
     FLAGS,
     ROOT,
@@ -84,6 +87,19 @@ def test_the_same_command_again_loads_no_model_and_adds_no_line(
     assert done.returncode == 0
     assert "48 already done" in done.stderr
     assert "loading" not in done.stderr
+    assert (run / "results.jsonl").read_bytes() == before
+
+
+def test_another_model_is_refused_before_any_work(demo: tuple[list[object], Path, str]) -> None:
+    command, run, _ = demo
+    before = (run / "results.jsonl").read_bytes()
+    other = [*command, "--model", "another"]
+
+    done = run_contextvqa(*other)
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "was begun with model" in done.stderr
     assert (run / "results.jsonl").read_bytes() == before
 
 
@@ -245,6 +261,29 @@ def test_a_model_that_cannot_be_served_ends_the_run_with_exit_code_3_and_claims_
     if kind == "text_only":
         assert "no vision-language model" in error
     assert not (runs_dir / "test" / "results.jsonl").exists()
+
+
+def test_a_redis_that_loses_everything_in_the_middle_costs_no_record(runs_dir: Path) -> None:
+    command = flags_run(FLAGS / "sample_data.json", runs_dir)
+    results = runs_dir / "test" / "results.jsonl"
+    with subprocess.Popen(
+        contextvqa(*command), stderr=subprocess.PIPE, text=True, env=clean_environment()
+    ) as process:
+        # Given a run whose worker is loading its model, with all records queued
+        wait_until(lambda: any(pids_of("worker", runs_dir)))
+        url = running_url(runs_dir / "test" / "redis")
+        with connect(url) as connection:
+            wait_until(lambda: Runs(connection).num_pending("test") == 48)
+
+            # When the server loses all data
+            connection.flushall()
+        _, said = process.communicate()
+
+    # Then the run notices and makes all of them
+    assert process.returncode == 0, said
+    ids = [line["id"] for line in read_lines(results)]
+    ids += [line["id"] for line in read_lines(runs_dir / "test" / "rejects.jsonl")]
+    assert sorted(ids) == list(range(1, 49))
 
 
 def test_ctrl_c_stops_gracefully_and_says_how_to_resume(runs_dir: Path) -> None:
