@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from contextvqa.records import Generation, ImageRecord
+
 ROOT = Path(__file__).parents[1]
 FLAGS = ROOT / "examples" / "flags"
 
@@ -40,6 +42,23 @@ def clean_environment() -> dict[str, str]:
     return {
         name: value for name, value in os.environ.items() if not name.startswith("CONTEXTVQA_")
     } | {"PYTHONPATH": str(ROOT)}
+
+
+def generation_of(record: ImageRecord, text: str) -> Generation:
+    """Return a generation as a worker would have made it."""
+    return Generation(
+        record=record,
+        text=text,
+        finish_reason="stop",
+        prompt_tokens=3,
+        output_tokens=4,
+        seed=5,
+        model="m",
+        worker="w",
+        generated_at="2026-01-01T00:00:00+00:00",
+        image_s=0.1,
+        engine_s=0.2,
+    )
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 120.0) -> None:

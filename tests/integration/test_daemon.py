@@ -21,12 +21,13 @@ from contextvqa.errors import Reason, RejectError, SinkError, TransientError
 from contextvqa.jobs import generate_job, job_id, refine_job
 from contextvqa.outcomes import Claim, Finished, Outcome
 from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
-from contextvqa.records import Generation, ImageRecord, from_payload
+from contextvqa.records import ImageRecord, from_payload
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.settings import Daemon, Lifetime
 from producer.enqueue import Enqueuer
 from producer.rows import Row
+from tests.support import generation_of
 
 BURST = Lifetime(burst=True)
 
@@ -61,26 +62,10 @@ class EchoStage:
         finally:
             self.num_running -= 1
         self.executed.append(record.id)
-        return Finished(follow_ups=(refine_job(generation_of(record)),))
+        return Finished(follow_ups=(refine_job(generation_of(record, f"text {record.id}")),))
 
     async def stop(self) -> None:
         """Nothing to stop."""
-
-
-def generation_of(record: ImageRecord) -> Generation:
-    return Generation(
-        record=record,
-        text=f"text {record.id}",
-        finish_reason="stop",
-        prompt_tokens=1,
-        output_tokens=1,
-        seed=1,
-        model="echo",
-        worker="test",
-        generated_at="2026-01-01T00:00:00+00:00",
-        image_s=0.0,
-        engine_s=0.0,
-    )
 
 
 def rows(count: int) -> list[Row]:
@@ -403,7 +388,8 @@ def test_a_late_result_of_an_execution_that_lost_its_job_is_dropped(
     (claim,) = other.claim(1, 0)
 
     # When both settle
-    follow_ups = (refine_job(generation_of(from_payload(claim.job.kwargs["record"], ImageRecord))),)
+    record = from_payload(claim.job.kwargs["record"], ImageRecord)
+    follow_ups = (refine_job(generation_of(record, "text")),)
     assert sleeper.settle([(late, Finished(follow_ups=follow_ups))]) == [late]
     assert other.settle([(claim, Finished(follow_ups=follow_ups))]) == []
 

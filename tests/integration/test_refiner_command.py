@@ -9,10 +9,17 @@ import redis
 
 from contextvqa.jobs import buffer_enqueue, refine_job, reject_job
 from contextvqa.queues import REFINE, rq_queue
-from contextvqa.records import Generation, ImageRecord, Rejection, record_key
+from contextvqa.records import ImageRecord, Rejection, record_key
 from contextvqa.run_directory import RunDirectory
 from contextvqa.settings import Sampling
-from tests.support import clean_environment, contextvqa, read_lines, run_contextvqa, wait_until
+from tests.support import (
+    clean_environment,
+    contextvqa,
+    generation_of,
+    read_lines,
+    run_contextvqa,
+    wait_until,
+)
 
 TEXT = """{number} is a number.
 
@@ -32,22 +39,7 @@ def record(number: int) -> ImageRecord:
 
 def enqueue_generations(connection: redis.Redis, numbers: range, text: str = TEXT) -> None:
     specs = [
-        refine_job(
-            Generation(
-                record=record(number),
-                text=text.format(number=number),
-                finish_reason="stop",
-                prompt_tokens=1,
-                output_tokens=1,
-                seed=1,
-                model="m",
-                worker="w",
-                generated_at="2026-01-01T00:00:00+00:00",
-                image_s=0.0,
-                engine_s=0.0,
-            )
-        )
-        for number in numbers
+        refine_job(generation_of(record(number), text.format(number=number))) for number in numbers
     ]
     with connection.pipeline() as pipeline:
         buffer_enqueue(specs, rq_queue(REFINE, connection), pipeline)

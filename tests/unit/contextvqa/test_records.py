@@ -7,7 +7,6 @@ from contextvqa.errors import Reason, RejectError
 from contextvqa.records import (
     QA,
     ContextVQA,
-    Generation,
     ImageRecord,
     Rejection,
     Result,
@@ -16,21 +15,10 @@ from contextvqa.records import (
     record_key,
     to_payload,
 )
+from tests.support import generation_of
 
 RECORD = ImageRecord(run="r", key="ab", id=7, image=("a.png", "b.png"), prompt_digest="cd")
-GENERATION = Generation(
-    record=RECORD,
-    text="raw \udce9 text",
-    finish_reason="stop",
-    prompt_tokens=3,
-    output_tokens=4,
-    seed=5,
-    model="m",
-    worker="w",
-    generated_at="2026-01-01T00:00:00+00:00",
-    image_s=0.1,
-    engine_s=0.2,
-)
+GENERATION = generation_of(RECORD, "raw \udce9 text")
 
 
 def test_a_key_depends_on_id_images_in_order_and_prompt_alone() -> None:

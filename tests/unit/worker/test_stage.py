@@ -1,0 +1,98 @@
+"""The generate stage, with an engine that notes what it is asked."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from contextvqa.errors import ImageError, UsageError
+from contextvqa.outcomes import Claim, Finished
+from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload, to_payload
+from contextvqa.run_directory import RunConfig
+from contextvqa.settings import Images, Sampling
+from worker.engine import Written
+from worker.stage import Generate
+
+RECORD = ImageRecord(
+    run="r", key="ab", id=1, image=("a.png", "b.png"), prompt_digest="p", attempt=2
+)
+
+
+class NotingEngine:
+    """Writes the same text always."""
+
+    model = "m"
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    async def generate(self, **asked: Any) -> Written:
+        self.asked = asked
+        return Written(text="text", finish_reason="length", prompt_tokens=7, output_tokens=8)
+
+
+def execute(engine: NotingEngine, root: Path, *, model: str = "m") -> Generation:
+    config = RunConfig.new("r", model, Sampling(temperature=0.3))
+    runs = SimpleNamespace(prompt_of=lambda _: (config, "Write."))
+    stage = Generate(engine, runs, Images(image_root=root))
+    job = SimpleNamespace(kwargs={"record": to_payload(RECORD)})
+    claim = Claim(job=job, execution=SimpleNamespace(id="e1"), crash_count=0, retry_count=0)
+    outcome = asyncio.run(stage.execute(claim))
+    assert isinstance(outcome, Finished)
+    (follow_up,) = outcome.follow_ups
+    assert (follow_up.queue, follow_up.id) == ("refine", "r-ab-refine")
+    return from_payload(follow_up.payload, Generation)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    Image.new("L", (50, 60)).save(tmp_path / "b.png")
+    return tmp_path
+
+
+def test_the_engine_gets_the_images_in_order_the_runs_prompt_and_the_attempts_own_seed(
+    root: Path,
+) -> None:
+    engine = NotingEngine()
+
+    generation = execute(engine, root)
+
+    assert [image.size for image in engine.asked["images"]] == [(40, 30), (50, 60)]
+    assert {image.mode for image in engine.asked["images"]} == {"RGB"}
+    assert engine.asked["prompt"] == "Write."
+    assert engine.asked["sampling"].temperature == 0.3
+    assert engine.asked["seed"] == generation.seed == derive_seed("ab", 2)
+
+
+def test_the_generation_says_how_it_was_made(root: Path) -> None:
+    generation = execute(NotingEngine(), root)
+
+    assert generation.record == RECORD
+    assert (generation.text, generation.finish_reason) == ("text", "length")
+    assert (generation.prompt_tokens, generation.output_tokens) == (7, 8)
+    assert generation.model == "m"
+    assert generation.image_s >= 0
+    assert generation.engine_s >= 0
+
+
+def test_a_run_that_asks_for_another_model_stops_the_worker_and_not_the_record(root: Path) -> None:
+    engine = NotingEngine()
+
+    with pytest.raises(UsageError, match="asks for model 'other' and this worker has 'm'"):
+        execute(engine, root, model="other")
+
+    assert engine.asked == {}
+
+
+def test_a_missing_image_rejects_the_record_before_the_engine_sees_it(root: Path) -> None:
+    engine = NotingEngine()
+    (root / "b.png").unlink()
+
+    with pytest.raises(ImageError, match=r"b\.png"):
+        execute(engine, root)
+
+    assert engine.asked == {}
