@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import redis
 from rq import worker_registration
+from rq.exceptions import DeserializationError
 from rq.suspension import is_suspended
 from rq.worker import BaseWorker, WorkerStatus
 
@@ -207,10 +208,7 @@ class ConcurrentWorker(BaseWorker):
 
     async def _outcome(self, claim: Claim) -> Outcome:
         try:
-            found, expected = claim.job.func_name, FUNCTIONS[self.stage.queue]
-            if found != expected:
-                message = f"the job names the function {found!r}, this queue runs {expected!r}"
-                raise RejectError(Reason.MALFORMED, message)  # noqa: TRY301 - as any other reject
+            _check_function(claim, FUNCTIONS[self.stage.queue])
             return await self.stage.execute(claim)
         except RejectError as error:
             log.info("rejected: %s: %s: %s", claim.job.id, error.reason, error)
@@ -309,6 +307,17 @@ class ConcurrentWorker(BaseWorker):
         self.claims.put_back(self.claims.claimed_key)
         self.register_death()  # type: ignore[no-untyped-call]
         self.connection.srem(self.claims.claimants_key, self.name)
+
+
+def _check_function(claim: Claim, expected: str) -> None:
+    """Refuse a job that names another function than its stage's own, or holds no JSON."""
+    try:
+        found = claim.job.func_name
+    except DeserializationError as error:
+        raise RejectError(Reason.MALFORMED, f"the job holds no JSON: {error}") from error
+    if found != expected:
+        message = f"the job names the function {found!r}, this queue runs {expected!r}"
+        raise RejectError(Reason.MALFORMED, message)
 
 
 def _stop_at_stdin_end() -> None:

@@ -52,7 +52,7 @@ class Generate:
 
     async def execute(self, claim: Claim) -> Outcome:
         """Decode the images, generate, and hand the generation on to be refined."""
-        record = from_payload(claim.job.kwargs["record"], ImageRecord)
+        record = from_payload(claim.job.kwargs.get("record", {}), ImageRecord)
         loop = asyncio.get_running_loop()
         config, prompt = await loop.run_in_executor(self._decoders, self.runs.prompt_of, record)
         if config.model != self.engine.model:

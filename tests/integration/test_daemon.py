@@ -355,6 +355,7 @@ def test_a_pickled_job_and_one_that_is_no_job_are_failed_and_the_others_go_on(
     serve(connection, stage)
 
     assert stage.executed == [1]
+    assert queue.fetch_job("pickled").latest_result().exc_string.startswith("job.malformed: ")
     assert sorted(queue.failed_job_registry.get_job_ids()) == ["broken", "pickled"]
     assert connection.keys("contextvqa:pending:*") == [b"contextvqa:pending:test"]
     assert queue.count == 0
