@@ -416,6 +416,22 @@ def test_suspects_run_a_few_at_a_time_and_alone_after_a_second_crash(
     assert pending(connection) == 10
 
 
+def test_a_suspect_waits_until_nothing_else_is_in_flight(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 5)
+    claims = Claims(connection, GENERATE, "worker", result_ttl_s=60, max_crashes=3)
+    (suspect,) = claims.claim(1, 0)
+    claims.take_back([(suspect.job.id, suspect.execution.id)], crashed=True)
+
+    while_busy = claims.claim(5, 1)
+    while_quiet = claims.claim(5, 0)
+
+    assert while_busy == []
+    assert [claim.job.id for claim in while_quiet] == [suspect.job.id]
+    assert rq_queue(GENERATE, connection).count == 4
+
+
 def test_enqueueing_the_same_input_again_changes_nothing_at_any_stage(
     connection: redis.Redis, runs_dir: Path
 ) -> None:

@@ -66,6 +66,15 @@ def test_a_late_success_beats_a_failure_and_a_late_failure_is_refused(
     assert ids(directory.rejects_path) == [1]
 
 
+def test_a_record_is_rejected_once(directory: RunDirectory) -> None:
+    first, second = Sink(directory), Sink(directory)
+    first.append([line(1, is_result=False)])
+
+    assert second.append([line(1, is_result=False)]) == 0
+
+    assert ids(directory.rejects_path) == [1]
+
+
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_a_torn_last_line_is_cut_and_its_record_written_again(
     directory: RunDirectory, cut: int
