@@ -150,7 +150,7 @@ class RunDirectory:
         if differences:
             raise UsageError(
                 f"run {self.run!r} was begun with {differences}; "
-                "ask for the same, or choose another --run name."
+                f"ask for the same, choose another --run name, or remove {self.path} to begin anew."
             )
 
     def begin(self, model: str, sampling: Sampling, source: str) -> RunConfig:
