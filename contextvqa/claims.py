@@ -143,12 +143,14 @@ class Claims:
                 if is_ours(claim, fence):
                     registry = claim.job.started_job_registry
                     claim.execution.heartbeat(registry, LEASE_S, pipeline=pipeline)
-                    claim.leased_at = time.monotonic()
                 else:
                     lost.append(claim)
             return lost
 
-        return transact(self.connection, [claim.job.key for claim in claims], reads, write)
+        lost = transact(self.connection, [claim.job.key for claim in claims], reads, write)
+        for claim in claims:
+            claim.leased_at = time.monotonic()
+        return lost
 
     def take_back(self, executions: Sequence[tuple[str, str]], *, crashed: bool) -> int:
         """
@@ -304,7 +306,7 @@ class Claims:
             f"in flight at {claim.crash_count + 1} crashes of its worker, "
             f"more than --max-crashes {self.max_crashes}"
         )
-        return rejected(claim.job, self.queue.name, Reason.CRASHED, message)
+        return rejected(claim, self.queue.name, Reason.CRASHED, message)
 
 
 def _claim(job: Job, execution: Execution, hash_: JobHash) -> Claim:

@@ -7,7 +7,7 @@ Targets are strings so that `--help` stays quick, and so that this package impor
 import os
 import sys
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -54,6 +54,17 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; end in peace when whoever reads our output has enough, as `| head` does."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python's own flush at exit must not fail either.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+            return 0
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl([(name, target.text) for name, target in COMMANDS.items()])
@@ -68,7 +79,7 @@ Exit codes: 0 done, 1 bug, 2 bad usage or input, 3 Redis, model or engine not av
 @click.command(cls=_Commands, epilog=EPILOG, context_settings={"max_content_width": 100})
 @click.version_option(__version__, prog_name="contextvqa")
 def contextvqa() -> None:
-    """Turn images into ContextVQA records. Every option is also a CONTEXTVQA_* variable."""
+    """Turn images into ContextVQA records. Every setting is also a CONTEXTVQA_* variable."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,17 +90,11 @@ def main(argv: list[str] | None = None) -> int:
     """
     try:
         code = contextvqa.main(args=argv, prog_name="contextvqa", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        return done.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever reads our output has enough of it, as `| head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         explained = _explain(error)
         if explained is None:
@@ -118,7 +123,3 @@ def _explain(error: Exception) -> tuple[str, int] | None:
 def _hint(error: click.ClickException) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
     return f" See {context.command_path} --help." if context else ""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

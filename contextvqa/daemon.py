@@ -212,13 +212,13 @@ class ConcurrentWorker(BaseWorker):
             return await self.stage.execute(claim)
         except RejectError as error:
             log.info("rejected: %s: %s: %s", claim.job.id, error.reason, error)
-            return rejected(claim.job, self.stage.queue, error.reason, str(error))
+            return rejected(claim, self.stage.queue, error.reason, str(error))
         except TransientError as error:
             return await self._retry(claim, str(error))
         except ContextVQAError:
             raise
         except Exception as error:
-            # The one broad handler: a bug met by one record must not take the others along.
+            # As broad as can be: a bug met by one record must not take the others along.
             log.exception("failed: %s", claim.job.id)
             return await self._retry(claim, f"{type(error).__name__}: {error}")
 
@@ -232,7 +232,7 @@ class ConcurrentWorker(BaseWorker):
             await asyncio.sleep(wait_s)
             return Retried()
         text = f"failed {claim.retry_count + 1} times, at last: {message}"
-        return rejected(claim.job, self.stage.queue, Reason.RETRIES_EXHAUSTED, text)
+        return rejected(claim, self.stage.queue, Reason.RETRIES_EXHAUSTED, text)
 
     async def _settle_forever(self) -> None:
         while True:
@@ -304,6 +304,9 @@ class ConcurrentWorker(BaseWorker):
             pipeline.execute()
 
     def _deregister(self) -> None:
+        # What a cancelled task left between Redis and us: nobody would look for it later.
+        self.claims.held.clear()
+        self.claims.take_back_strays(self.executions_key)
         self.claims.put_back(self.claims.claimed_key)
         self.register_death()  # type: ignore[no-untyped-call]
         self.connection.srem(self.claims.claimants_key, self.name)

@@ -85,6 +85,8 @@ class LocalRun:
                 if not self._commands.is_input_lasting or not counts["enqueued"] + counts["live"]:
                     return state
                 state, counts = self._work_off(progress, interrupted, is_again=True)
+            if not counts["enqueued"]:
+                return state
         raise IncompleteError(
             f"{counts['enqueued']} records ended without a line, again and again; "
             "rq's failed jobs say why."
@@ -143,6 +145,9 @@ class LocalRun:
         if code is None:
             return None
         output = enqueue.output()
+        if enqueue in self._children:
+            # Its process id may soon be another's.
+            self._children.remove(enqueue)
         if output:
             counts: dict[str, int] = orjson.loads(output)
             return counts

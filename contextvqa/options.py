@@ -6,7 +6,7 @@ and a typed attribute. `@takes(Store, Sampling)` gives a command one instance of
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import Field, field, fields
 from typing import Any, TypeVar, cast
 
 import click
@@ -19,22 +19,18 @@ INPUT_FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=T
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def setting(
-    default: object = MISSING, text: str = "", *, kind: Any = None, multiple: bool = False
-) -> Any:
+def setting(default: object, text: str, *, kind: Any = None, multiple: bool = False) -> Any:
     """
     Declare one setting.
 
     Args:
-        default: MISSING for a required one. None for one that is resolved later.
+        default: None for one that is resolved later.
         text: Its help line, with the unit.
         kind: The click parameter type, where the default's own type does not tell.
         multiple: The flag may be repeated; the field is a tuple.
 
     """
     metadata = {"help": text, "kind": kind, "multiple": multiple}
-    if default is MISSING:
-        return field(metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -92,15 +88,13 @@ def _make(group: type[Any], values: dict[str, object]) -> object:
 
 
 def _option(item: Field[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    has_default = item.default is not MISSING and item.default is not None
     return click.option(
         "--" + item.name.replace("_", "-"),
         item.name,
         envvar=environment_name(item.name),
         show_envvar=True,
-        default=None if item.default is MISSING else item.default,
-        show_default=has_default and not item.metadata["multiple"],
-        required=item.default is MISSING,
+        default=item.default,
+        show_default=item.default is not None and not item.metadata["multiple"],
         is_flag=isinstance(item.default, bool),
         type=item.metadata["kind"],
         multiple=item.metadata["multiple"],

@@ -4,14 +4,15 @@ A claim is a job in our hands; an outcome is how it leaves them.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 
 from contextvqa.errors import Reason
 from contextvqa.jobs import JobSpec, record_of, reject_job
-from contextvqa.records import Rejection
+from contextvqa.queues import GENERATE
+from contextvqa.records import ImageRecord, Rejection
 
 #: Suspects that run together. Small, so that a poison record takes few innocents along.
 SUSPECT_GROUP = 4
@@ -36,6 +37,10 @@ class Claim:
     def is_suspect(self) -> bool:
         """Whether a worker has died with this job in flight."""
         return self.crash_count > 0
+
+    def attempted(self, record: ImageRecord) -> ImageRecord:
+        """Return the record of a generate job with this try counted as an attempt."""
+        return replace(record, attempt=record.attempt + self.retry_count)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,16 +71,18 @@ class Retried:
 Outcome = Finished | Failed | Returned | Retried
 
 
-def rejected(job: Job, stage: str, reason: Reason, message: str, vqa: str | None = None) -> Failed:
+def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
     """Return the outcome that ends a job and has the refiner write its record's rejection."""
     text = f"{reason}: {message}"
-    if job.id.endswith("-reject"):
+    if claim.job.id.endswith("-reject"):
         return Failed(message=text)
     try:
-        record = record_of(job.kwargs)
+        record = record_of(claim.job.kwargs)
     except Exception:  # noqa: BLE001 - whatever the payload is, no record can be read from it
         return Failed(message=text)
-    rejection = Rejection(record=record, stage=stage, reason=reason, message=message, vqa=vqa)
+    if stage == GENERATE:
+        record = claim.attempted(record)
+    rejection = Rejection(record=record, stage=stage, reason=reason, message=message)
     return Failed(message=text, follow_ups=(reject_job(rejection),))
 
 

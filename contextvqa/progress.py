@@ -49,7 +49,7 @@ class Ticker:
 
 
 class _Rate(ProgressColumn):
-    """Records per second since the first one ended."""
+    """Records per second since a worker was ready."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.fields['rate']:.1f} records/s")

@@ -117,12 +117,13 @@ def _alone(directory: RunDirectory) -> Iterator[None]:
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}.") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another `contextvqa run` is at work on {directory.path}; wait for it, or stop it."
+            ) from error
         yield
-    except BlockingIOError as error:
-        raise UsageError(
-            f"another `contextvqa run` is at work on {directory.path}; wait for it, or stop it."
-        ) from error
     finally:
         os.close(descriptor)
 

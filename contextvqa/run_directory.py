@@ -9,6 +9,7 @@ A run is a directory: what was asked (run.json), what came of it (results, rejec
       logs/            what its worker and refiner said
 """
 
+import contextlib
 import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from uuid import uuid4
 import orjson
 
 from contextvqa import __version__
-from contextvqa.errors import UsageError
+from contextvqa.errors import RejectError, UsageError
 from contextvqa.jobs import check_run_name
 from contextvqa.records import from_payload
 from contextvqa.settings import Sampling
@@ -119,30 +120,18 @@ class RunDirectory:
             raise UsageError(f"cannot read {self.config_path}: {error.strerror}.") from error
         try:
             return RunConfig.decode(data)
-        except Exception as error:
+        except (ValueError, RejectError) as error:
             raise UsageError(
                 f"{self.config_path} is not the run.json of this version ({error}); "
                 "restore it, or choose another --run name."
             ) from error
-
-    def write_config(self, config: RunConfig) -> None:
-        """Replace run.json in one step: a reader sees the old or the new one, whole."""
-        partial = self.config_path.with_suffix(f".{os.getpid()}.part")
-        try:
-            with partial.open("wb") as file:
-                file.write(config.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.config_path)
-        except OSError as error:
-            raise UsageError(f"cannot write {self.config_path}: {error.strerror}.") from error
 
     def check(self, model: str, sampling: Sampling) -> None:
         """
         Look whether the run, if it was begun, was begun with this model and sampling.
 
         Raises:
-            UsageError: It was not. Names what differs.
+            UsageError: It was not: its records would not be comparable. Names what differs.
 
         """
         known = self.read_config()
@@ -157,21 +146,42 @@ class RunDirectory:
         """
         Return the run's configuration, written down first where the run or the input is new.
 
+        Of several processes that begin a run at once, one does.
+
         Args:
             source: The input, as the user named it.
 
         Raises:
-            UsageError: The run was begun with another fingerprint: its records would not be
-                comparable. Names what differs.
+            UsageError: As `check` and `read_config`, or the directory cannot be written.
 
         """
         self.create()
+        if not self.exists():
+            self._write_config(RunConfig.new(self.run, model, sampling), is_new=True)
         self.check(model, sampling)
-        known = self.read_config() or RunConfig.new(self.run, model, sampling)
-        if source not in known.inputs:
-            known = replace(known, inputs=(*known.inputs, source))
-            self.write_config(known)
-        return known
+        config = self.read_config()
+        assert config is not None  # noqa: S101 - just written
+        if source not in config.inputs:
+            config = replace(config, inputs=(*config.inputs, source))
+            self._write_config(config, is_new=False)
+        return config
+
+    def _write_config(self, config: RunConfig, *, is_new: bool) -> None:
+        """Write run.json in one step: a reader sees none, the old or the new one, whole."""
+        partial = self.config_path.with_suffix(f".{os.getpid()}.part")
+        try:
+            with partial.open("wb") as file:
+                file.write(config.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            if is_new:
+                with contextlib.suppress(FileExistsError):
+                    self.config_path.hardlink_to(partial)
+                partial.unlink()
+            else:
+                partial.replace(self.config_path)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.config_path}: {error.strerror}.") from error
 
 
 def _differences(known: RunConfig, asked: RunConfig) -> str:

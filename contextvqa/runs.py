@@ -1,16 +1,18 @@
 """What the records of a run share, as Redis holds it: configuration and prompts, stored once."""
 
 import time
-from typing import cast
+from typing import Any, cast
 
 import redis
+from redis.client import Pipeline
 
 from contextvqa.errors import TransientError, UsageError
 from contextvqa.queues import pending_key, prompts_key, run_key
 from contextvqa.records import ImageRecord, prompt_digest
 from contextvqa.run_directory import RunConfig
+from contextvqa.transactions import RedisCommand, transact
 
-#: Distinct prompts a run stores once. Further ones travel in their jobs, so that a run whose rows
+#: Distinct prompts that one enqueue stores once. Further ones travel in their jobs, so that a run whose rows
 #: all have their own prompt leaves no more in Redis than its queue holds.
 MAX_STORED_PROMPTS = 1_000
 #: Seconds until a configuration is read again: a run may be deleted and begun anew by its name.
@@ -33,15 +35,20 @@ class Runs:
             UsageError: Records of another run of this name are on their way here.
 
         """
-        data = self._field(run_key(config.run), "config")
-        if data is not None and self.num_pending(config.run):
-            other = RunConfig.decode(data)
+        key, pending = run_key(config.run), pending_key(config.run)
+
+        def write(pipeline: Pipeline, replies: list[Any]) -> None:
+            data, num_pending = replies
+            other = RunConfig.decode(data) if data is not None and num_pending else config
             if other.uid != config.uid:
                 raise UsageError(
                     f"another run {config.run!r}, begun at {other.created_at}, is on its way on "
                     "this Redis server; choose another --run name, or its --runs-dir."
                 )
-        self.connection.hset(run_key(config.run), "config", config.encode())
+            pipeline.hset(key, "config", config.encode())
+
+        reads: list[RedisCommand] = [("HGET", key, "config"), ("SCARD", pending)]
+        transact(self.connection, [key, pending], reads, write)
 
     def store_prompt(self, run: str, prompt: str) -> tuple[str, str | None]:
         """
@@ -79,8 +86,11 @@ class Runs:
         return self.connection.scard(pending_key(run))
 
     def _field(self, key: str, name: str) -> bytes | None:
-        # Typed as text or bytes by redis-py; our connections never decode.
-        return cast("bytes | None", self.connection.hget(key, name))
+        try:
+            # Typed as text or bytes by redis-py; our connections never decode.
+            return cast("bytes | None", self.connection.hget(key, name))
+        except redis.RedisError as error:
+            raise TransientError(f"Redis does not answer: {error}") from error
 
     def _read_config(self, run: str) -> RunConfig:
         data = self._field(run_key(run), "config")

@@ -21,7 +21,7 @@ class Store:
     redis_url: str | None = setting(
         None,
         "Redis server, redis://, rediss:// or unix://. "
-        f"Default: the embedded server of a run that has one, else {DEFAULT_REDIS_URL}.",
+        f"Default: {DEFAULT_REDIS_URL}; for a run with an embedded server, and in `run`, that one.",
     )
 
 
@@ -97,12 +97,12 @@ class Images:
     max_image_px: int = setting(
         50_000_000, "Images with more pixels are rejected before they are decoded."
     )
-    max_pixels: int = setting(
+    max_record_px: int = setting(
         2_000_000, "Pixels a record may carry to the model, all its images together; larger shrink."
     )
 
     def __post_init__(self) -> None:
-        for name in ("max_image_px", "max_pixels"):
+        for name in ("max_image_px", "max_record_px"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1 pixel.")
 

@@ -205,11 +205,14 @@ def _open(path: Path) -> int:
 
 def _sync_directory(path: Path) -> None:
     """Make new files' names durable too, without which their bytes would be lost."""
-    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise SinkError(f"cannot sync {path}: {error.strerror}.") from error
 
 
 def _check_identity(descriptor: int, index: KeyIndex) -> None:
@@ -219,6 +222,8 @@ def _check_identity(descriptor: int, index: KeyIndex) -> None:
         is_sound = os.path.samestat(ours, there) and ours.st_size >= index.offset
     except FileNotFoundError:
         is_sound = False
+    except OSError as error:
+        raise SinkError(f"cannot look at {index.path}: {error.strerror}.") from error
     if not is_sound:
         raise SinkError(
             f"{index.path} was removed, replaced or cut while it was in use; start again, and edit "

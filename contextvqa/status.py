@@ -12,6 +12,7 @@ import orjson
 import redis
 
 from contextvqa.errors import UnavailableError, UsageError
+from contextvqa.jobs import RUN_NAME
 from contextvqa.options import takes
 from contextvqa.queues import connect
 from contextvqa.run_directory import RunDirectory
@@ -34,14 +35,14 @@ STALE_S = 120.0
 @takes(Store)
 def command(*, name: str | None, watch: bool, as_json: bool, store: Store) -> None:
     """Show counts, rate, queues, workers and rejects by reason of run NAME, or of all runs."""
-    runs = [name] if name else _runs(store.runs_dir)
-    watchers = [_watcher(store, run, is_named=bool(name)) for run in runs]
+    watchers = [_watcher(store, run) for run in ([name] if name else _runs(store.runs_dir))]
     if not watchers:
         raise UsageError(f"there is no run in {store.runs_dir}; begin one, or name --runs-dir.")
     while True:
         if watch and not as_json:
             click.clear()
         for watcher in watchers:
+            watcher.connection = _connection(store, watcher.directory, is_needed=bool(name))
             report = _report(watcher)
             click.echo(orjson.dumps(report) if as_json else _text(report))
         if not watch:
@@ -50,17 +51,18 @@ def command(*, name: str | None, watch: bool, as_json: bool, store: Store) -> No
 
 
 def _runs(runs_dir: Path) -> list[str]:
-    return sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
+    names = sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
+    return [name for name in names if RUN_NAME.fullmatch(name)]
 
 
-def _watcher(store: Store, run: str, *, is_named: bool) -> RunWatcher:
+def _watcher(store: Store, run: str) -> RunWatcher:
     directory = RunDirectory(store.runs_dir, run)
     if not directory.exists():
         raise UsageError(
             f"there is no run {run!r} in {store.runs_dir}; "
             "`contextvqa status` without a name lists what is there."
         )
-    return RunWatcher(directory, _connection(store, directory, is_needed=is_named))
+    return RunWatcher(directory, None)
 
 
 def _connection(store: Store, directory: RunDirectory, *, is_needed: bool) -> redis.Redis | None:
@@ -98,7 +100,8 @@ def _recent_rate(results: Path) -> float | None:
     except FileNotFoundError:
         return None
     metas = [orjson.loads(line)["meta"] for line in lines]
-    times = [datetime.fromisoformat(m["generated_at"]) for m in metas if "generated_at" in m]
+    # Lines stand in the order of refining.
+    times = sorted(datetime.fromisoformat(m["generated_at"]) for m in metas if "generated_at" in m)
     if not times or time.time() - times[-1].timestamp() > STALE_S:
         return None
     # A run that was resumed has a gap that is no part of its rate.

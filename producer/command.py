@@ -1,5 +1,6 @@
 """`contextvqa enqueue`: the producer."""
 
+import os
 import time
 from dataclasses import asdict
 from itertools import chain
@@ -49,9 +50,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     rows = chain([next(rows)], rows)
     directory = RunDirectory(store.runs_dir, run)
     connection = connect(url_of_run(store.redis_url, directory.redis_path))
-    config = directory.begin(model.model, sampling, source)
-    runs = Runs(connection)
-    runs.store(config)
+    runs = _begin(directory, connection, model, sampling, source)
     enqueuer = Enqueuer(connection, directory, runs)
     ticker = Ticker(lambda: _summary(enqueuer.counts))
 
@@ -65,6 +64,24 @@ def command(  # noqa: PLR0913 - one parameter per group of options
         click.echo(orjson.dumps(asdict(counts)))
     if counts.bad:
         raise UsageError(f"{counts.bad} of {counts.rows} rows are bad and were left out.")
+
+
+def _begin(
+    directory: RunDirectory, connection: redis.Redis, model: Model, sampling: Sampling, source: str
+) -> Runs:
+    """Write the run down in its directory and in Redis, or in neither."""
+    is_new = not directory.exists()
+    # A file's name may be any bytes; run.json is text.
+    name = os.fsencode(source).decode("utf-8", "replace")
+    config = directory.begin(model.model, sampling, name)
+    runs = Runs(connection)
+    try:
+        runs.store(config)
+    except UsageError:
+        if is_new:
+            directory.config_path.unlink()
+        raise
+    return runs
 
 
 def _wait_for_room(connection: redis.Redis, high_water: int, ticker: Ticker) -> None:

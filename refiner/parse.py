@@ -54,8 +54,7 @@ def command(file: str) -> None:
             num_lines, num_bad = _parse_lines(lines, sys.stdout.buffer, source=source)
             sys.stdout.flush()
         except BrokenPipeError:
-            _abandon_stdout()  # `| head` has seen enough: nothing is wrong.
-            return
+            raise  # `| head` has seen enough: nothing is wrong.
         except OSError as error:
             _abandon_stdout()
             raise SinkError(f"Cannot go on from {source} to standard output: {error}.") from error

@@ -52,7 +52,7 @@ class Generate:
 
     async def execute(self, claim: Claim) -> Outcome:
         """Decode the images, generate, and hand the generation on to be refined."""
-        record = from_payload(claim.job.kwargs.get("record", {}), ImageRecord)
+        record = claim.attempted(from_payload(claim.job.kwargs.get("record", {}), ImageRecord))
         loop = asyncio.get_running_loop()
         config, prompt = await loop.run_in_executor(self._decoders, self.runs.prompt_of, record)
         if config.model != self.engine.model:
@@ -95,5 +95,5 @@ class Generate:
             record.image,
             root=self.images.image_root,
             max_image_px=self.images.max_image_px,
-            max_pixels=self.images.max_pixels,
+            max_pixels=self.images.max_record_px,
         )

@@ -230,6 +230,9 @@ def test_a_transient_failure_is_tried_again_and_at_last_rejected(
     serve(connection, EchoStage(fail), Daemon(max_retries=3, retry_wait_s=0.01))
 
     assert tries.count(1) == 4
+    jobs = rq_queue(REFINE, connection).jobs
+    (rejection,) = [job.kwargs["rejection"] for job in jobs if "rejection" in job.kwargs]
+    assert rejection["record"]["attempt"] == 4
     assert sorted(i.rsplit("-", 1)[1] for i in rq_queue(REFINE, connection).job_ids) == [
         "refine",
         "reject",

@@ -191,6 +191,7 @@ def test_a_run_of_the_same_name_from_another_directory_is_refused_while_one_is_o
 
     assert done.returncode == 2
     assert "another run 'r', begun at " in done.stderr
+    assert not (tmp_path / "there" / "r" / "run.json").exists()
     assert len(records(connection)) == 1
 
 

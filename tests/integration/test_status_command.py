@@ -1,5 +1,6 @@
 """`contextvqa status`: what a run is at, from its directory and its server."""
 
+import subprocess
 from pathlib import Path
 
 import orjson
@@ -10,7 +11,7 @@ from contextvqa.errors import Reason
 from contextvqa.records import ImageRecord, Rejection
 from contextvqa.run_directory import RunDirectory
 from contextvqa.sink import Line, Sink
-from tests.support import run_contextvqa
+from tests.support import clean_environment, contextvqa, run_contextvqa
 
 
 @pytest.fixture
@@ -71,3 +72,32 @@ def test_status_without_a_server_is_exit_code_3(
 
     assert done.returncode == 3
     assert "no Redis server at redis://127.0.0.1:1" in done.stderr
+
+
+def test_a_copied_run_directory_does_not_hide_the_others(
+    begun: list[object], runs_dir: Path
+) -> None:
+    (runs_dir / "begun.bak").mkdir()
+    (runs_dir / "begun.bak" / "run.json").write_bytes(
+        (runs_dir / "begun" / "run.json").read_bytes()
+    )
+
+    done = run_contextvqa("status", *begun)
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("run begun: ")
+
+
+def test_whoever_reads_the_output_may_have_enough_of_it(begun: list[object]) -> None:
+    with subprocess.Popen(
+        contextvqa("status", "begun", "--watch", "--json", *begun),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait() == 0
+        assert process.stderr.read() == b""
