@@ -43,6 +43,7 @@ class Child:
             # Its flags say all; a setting in our environment may not be meant for it.
             env={k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)},
         )
+        self._is_gone = False
         self._output = b""
         self._relay: threading.Thread | None = None
         if log:
@@ -70,9 +71,12 @@ class Child:
 
     def kill(self) -> None:
         """Kill the whole group: a killed worker leaves its engine's processes behind."""
+        if self._is_gone:
+            return  # its process id may be another's by now
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._is_gone = True
 
     def output(self) -> bytes:
         """Return what an ended child without a log printed on stdout, once all else is said."""

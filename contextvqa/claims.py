@@ -23,18 +23,25 @@ from contextvqa.errors import Reason
 from contextvqa.jobs import buffer_ended, buffer_enqueue
 from contextvqa.outcomes import (
     Claim,
+    Failed,
     Finished,
     JobHash,
     Outcome,
     Retried,
     Returned,
     count,
-    follow_ups_of,
     is_ours,
     rejected,
     select,
 )
-from contextvqa.queues import LIVE, OrjsonSerializer, claimants_key, claimed_key, rq_queue
+from contextvqa.queues import (
+    LIVE,
+    OrjsonSerializer,
+    claimants_key,
+    claimed_key,
+    rq_queue,
+    worker_key,
+)
 from contextvqa.transactions import RedisCommand, transact
 
 #: Life of an execution in rq's started registry, in seconds. Long, so that stock rq's cleanup,
@@ -57,7 +64,7 @@ class Claims:
         self.connection = connection
         self.worker = worker
         self.queue = rq_queue(queue, connection)
-        self.worker_key = f"rq:worker:{worker}"
+        self.worker_key = worker_key(worker)
         self.claimed_key = claimed_key(queue, worker)
         self.claimants_key = claimants_key(queue)
         self.result_ttl_s = result_ttl_s
@@ -101,7 +108,7 @@ class Claims:
 
         """
         jobs = [claim.job for claim, _ in settlements]
-        follow_ups = [spec for _, outcome in settlements for spec in follow_ups_of(outcome)]
+        follow_ups = [spec for _, outcome in settlements for spec in outcome.follow_ups]
         follow_up_keys = [Job.key_for(spec.id) for spec in follow_ups]
         watched = [*(job.key for job in jobs), *follow_up_keys]
         reads: list[RedisCommand] = [("HMGET", job.key, "status", "execution_id") for job in jobs]
@@ -218,7 +225,7 @@ class Claims:
         """Drop deleted jobs and second copies; fail what is no job at all."""
         queued = []
         for job_id, hash_ in zip(job_ids, hashes, strict=True):
-            job = Job(job_id, connection=self.connection, serializer=OrjsonSerializer)
+            job = self._job(job_id)
             if not hash_:
                 buffer_ended(job_id, pipeline)
             elif hash_.get(b"status") == JobStatus.QUEUED.value.encode() and self._restore(
@@ -226,6 +233,9 @@ class Claims:
             ):
                 queued.append((job, hash_))
         return queued
+
+    def _job(self, job_id: str) -> Job:
+        return Job(job_id, connection=self.connection, serializer=OrjsonSerializer)
 
     def _restore(self, pipeline: Pipeline, job: Job, hash_: JobHash) -> bool:
         """Read a job's hash into it; fail a job whose hash is none, and return False."""
@@ -245,7 +255,7 @@ class Claims:
 
     def _claim_of(self, job_id: str, execution_id: str, hash_: JobHash) -> Claim:
         """Return what another process holds, as if it were ours."""
-        job = Job(job_id, connection=self.connection, serializer=OrjsonSerializer)
+        job = self._job(job_id)
         job.origin = self.queue.name
         worker = hash_.get(b"worker_name", b"").decode()
         execution = Execution(execution_id, job_id, self.connection, worker_name=worker)
@@ -266,7 +276,7 @@ class Claims:
             buffer_ended(job.id, pipeline)
         if isinstance(outcome, Finished):
             self._finish(pipeline, job)
-        else:
+        elif isinstance(outcome, Failed):
             self._fail(pipeline, job.id, outcome.message)
 
     def _requeue(self, pipeline: Pipeline, job: Job, outcome: Returned | Retried) -> None:
@@ -289,7 +299,7 @@ class Claims:
 
     def _fail(self, pipeline: Pipeline, job_id: str, message: str) -> None:
         """As rq's own failure: few jobs fail, and rq-dashboard shows the message."""
-        job = Job(job_id, connection=self.connection, serializer=OrjsonSerializer)
+        job = self._job(job_id)
         pipeline.hset(job.key, "status", JobStatus.FAILED.value)
         pipeline.hset(job.key, "ended_at", utcformat(now()))
         pipeline.expire(job.key, self.result_ttl_s)

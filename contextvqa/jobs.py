@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from redis.client import Pipeline
@@ -18,8 +19,25 @@ FUNCTIONS = {GENERATE: "worker.generate", REFINE: "refiner.refine"}
 #: rq's job ids, which begin with the run's name, allow no other characters.
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
+
+class Kind(StrEnum):
+    """The jobs that may carry a record, told apart in their ids."""
+
+    #: Asks a worker for a generation.
+    GENERATE = "generate"
+    #: Asks a refiner to read a generation.
+    REFINE = "refine"
+    #: Asks a refiner to write a rejection down.
+    REJECT = "reject"
+
+
+#: The queue of each kind.
+QUEUES = {Kind.GENERATE: GENERATE, Kind.REFINE: REFINE, Kind.REJECT: REFINE}
+#: The keyword argument that carries its payload.
+ARGUMENTS = {Kind.GENERATE: "record", Kind.REFINE: "generation", Kind.REJECT: "rejection"}
+
 #: Ids as `job_id` makes them.
-JOB_ID = re.compile(r"(?P<run>.+)-(?P<key>[0-9a-f]{32})-(?:generate|refine|reject)")
+JOB_ID = re.compile(rf"(?P<run>.+)-(?P<key>[0-9a-f]{{32}})-(?P<kind>{'|'.join(Kind)})")
 
 #: Our executions have their own deadlines. Without a value rq would write 180 s into the job.
 NO_TIMEOUT = -1
@@ -29,13 +47,20 @@ NO_TIMEOUT = -1
 class JobSpec:
     """A job that is not in Redis yet."""
 
-    queue: str
-    #: "generate", "refine" or "reject": tells the jobs of one record apart.
-    kind: str
+    kind: Kind
     record: ImageRecord
-    #: The keyword argument that the stage reads, and its payload.
-    argument: str
-    payload: dict[str, Any]
+    #: The record itself, or what was made of it.
+    content: ImageRecord | Generation | Rejection
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue it goes to."""
+        return QUEUES[self.kind]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments that its stage reads."""
+        return {ARGUMENTS[self.kind]: to_payload(self.content)}
 
     @property
     def id(self) -> str:
@@ -58,17 +83,14 @@ def check_run_name(run: str) -> str:
     return run
 
 
-def job_id(run: str, key: str, kind: str) -> str:
+def job_id(run: str, key: str, kind: Kind) -> str:
     """Return the id of one record's job of one kind."""
     return f"{run}-{key}-{kind}"
 
 
-def job_ids(record: ImageRecord) -> tuple[str, str, str]:
+def job_ids(record: ImageRecord) -> list[str]:
     """Return the ids of all jobs that may carry this record."""
-    generate, refine, reject = (
-        job_id(record.run, record.key, kind) for kind in ("generate", "refine", "reject")
-    )
-    return generate, refine, reject
+    return [job_id(record.run, record.key, kind) for kind in Kind]
 
 
 def run_and_key(identifier: str) -> tuple[str, str] | None:
@@ -79,35 +101,17 @@ def run_and_key(identifier: str) -> tuple[str, str] | None:
 
 def generate_job(record: ImageRecord) -> JobSpec:
     """Return the job that asks a worker for a generation."""
-    return JobSpec(
-        queue=GENERATE,
-        kind="generate",
-        record=record,
-        argument="record",
-        payload=to_payload(record),
-    )
+    return JobSpec(kind=Kind.GENERATE, record=record, content=record)
 
 
 def refine_job(generation: Generation) -> JobSpec:
     """Return the job that asks a refiner to read a generation."""
-    return JobSpec(
-        queue=REFINE,
-        kind="refine",
-        record=generation.record,
-        argument="generation",
-        payload=to_payload(generation),
-    )
+    return JobSpec(kind=Kind.REFINE, record=generation.record, content=generation)
 
 
 def reject_job(rejection: Rejection) -> JobSpec:
     """Return the job that asks a refiner to write a rejection down."""
-    return JobSpec(
-        queue=REFINE,
-        kind="reject",
-        record=rejection.record,
-        argument="rejection",
-        payload=to_payload(rejection),
-    )
+    return JobSpec(kind=Kind.REJECT, record=rejection.record, content=rejection)
 
 
 def record_of(arguments: Payload) -> ImageRecord:
@@ -133,7 +137,7 @@ def buffer_enqueue(specs: Iterable[JobSpec], queue: Queue, pipeline: Pipeline) -
                 FUNCTIONS[spec.queue],
                 # rq-dashboard's workers page shows positional arguments: short and readable.
                 args=(spec.record.run, spec.record.id),
-                kwargs={spec.argument: spec.payload},
+                kwargs=spec.arguments,
                 timeout=NO_TIMEOUT,
                 description=spec.description,
                 job_id=spec.id,

@@ -16,6 +16,9 @@ ENVIRONMENT_PREFIX = "CONTEXTVQA_"
 #: The INPUT argument of commands.
 INPUT_FILE = click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
 
+#: The option `--run` of commands that fill a run.
+RUN = click.option("--run", required=True, help="Name of the run: a directory in --runs-dir.")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -10,7 +10,7 @@ from rq.executions import Execution
 from rq.job import Job, JobStatus
 
 from contextvqa.errors import Reason
-from contextvqa.jobs import JobSpec, record_of, reject_job
+from contextvqa.jobs import JobSpec, Kind, record_of, reject_job
 from contextvqa.queues import GENERATE
 from contextvqa.records import ImageRecord, Rejection
 
@@ -44,37 +44,35 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finished:
-    """The execution did its work; the record goes on as `follow_ups`, or has ended."""
+class Outcome:
+    """How a claim ends, with the jobs that are enqueued in the same transaction."""
 
     follow_ups: tuple[JobSpec, ...] = ()
 
 
+class Finished(Outcome):
+    """The execution did its work; the record goes on as `follow_ups`, or has ended."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failed:
+class Failed(Outcome):
     """The job ends as failed in rq; `follow_ups` carry the record's rejection."""
 
     message: str
-    follow_ups: tuple[JobSpec, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Returned:
+class Returned(Outcome):
     """The job goes back to the head of its queue, as if it had not been claimed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Retried:
+class Retried(Outcome):
     """The job goes to the end of its queue for another try, which is counted."""
-
-
-Outcome = Finished | Failed | Returned | Retried
 
 
 def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
     """Return the outcome that ends a job and has the refiner write its record's rejection."""
     text = f"{reason}: {message}"
-    if claim.job.id.endswith("-reject"):
+    if claim.job.id.endswith(f"-{Kind.REJECT}"):
         return Failed(message=text)
     try:
         record = record_of(claim.job.kwargs)
@@ -110,9 +108,6 @@ def is_ours(claim: Claim, fence: Sequence[bytes | None]) -> bool:
     )
 
 
-def follow_ups_of(outcome: Outcome) -> tuple[JobSpec, ...]:
-    return outcome.follow_ups if isinstance(outcome, Finished | Failed) else ()
-
-
 def count(hash_: JobHash, name: bytes) -> int:
+    """Return a counter of ours in a job's hash, 0 where it never counted."""
     return int(hash_.get(name) or 0)

@@ -1,7 +1,6 @@
 """Progress of long work: a rich bar on a terminal, else a line every 10 seconds."""
 
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -37,14 +36,13 @@ def say(message: str) -> None:
 class Ticker:
     """Says a line every 10 seconds, if asked often enough."""
 
-    def __init__(self, line: Callable[[], str]) -> None:
-        self._line = line
+    def __init__(self) -> None:
         self._due = time.monotonic() + LINE_INTERVAL_S
 
-    def tick(self) -> None:
-        """Say the line if it is due."""
+    def tick(self, line: str) -> None:
+        """Say the line if one is due."""
         if time.monotonic() >= self._due:
-            say(self._line())
+            say(line)
             self._due = time.monotonic() + LINE_INTERVAL_S
 
 
@@ -72,10 +70,9 @@ class RunProgress:
             disable=not CONSOLE.is_terminal,
         )
         self._task = self._bar.add_task("reading the input", total=None, rate=0.0)
-        self._ticker = Ticker(self._line)
+        self._ticker = Ticker()
         self._began_at: float | None = None
         self._ended_before = 0
-        self._text = ""
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -93,9 +90,9 @@ class RunProgress:
         """Show a new state; prints only where and when it is due."""
         total = state.ended + (state.pending or 0)
         rate = self._rate(state)
-        self._text = f"{_doing(state)}: {state.ended}/{total} records, {rate:.1f} records/s"
+        line = f"{_doing(state)}: {state.ended}/{total} records, {rate:.1f} records/s"
         if rate and state.pending:
-            self._text += f", {state.pending / rate:.0f} s left"
+            line += f", {state.pending / rate:.0f} s left"
         self._bar.update(
             self._task,
             description=_doing(state),
@@ -104,10 +101,7 @@ class RunProgress:
             rate=rate,
         )
         if not CONSOLE.is_terminal:
-            self._ticker.tick()
-
-    def _line(self) -> str:
-        return self._text
+            self._ticker.tick(line)
 
     def _rate(self, state: RunState) -> float:
         """Count from the first look at which a worker could work: loading is not its rate."""

@@ -57,6 +57,11 @@ class OrjsonSerializer:
         return orjson.loads(data)
 
 
+def worker_key(worker: str) -> str:
+    """Hash of a live worker, rq's."""
+    return f"rq:worker:{worker}"
+
+
 def claimed_key(queue: str, worker: str) -> str:
     """List of the ids that `worker` took off `queue` and has not started yet."""
     return f"contextvqa:claimed:{queue}:{worker}"

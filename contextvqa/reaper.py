@@ -10,7 +10,7 @@ from rq import worker_registration
 from rq.utils import as_text, parse_composite_key
 
 from contextvqa.claims import Claims
-from contextvqa.queues import claimed_key
+from contextvqa.queues import claimed_key, worker_key
 
 #: Executions taken back in one transaction.
 BATCH = 200
@@ -68,7 +68,7 @@ class Reaper:
         names = [name for name in names if name != self.claims.worker]
         with self.connection.pipeline(transaction=False) as pipeline:
             for name in names:
-                pipeline.hmget(f"rq:worker:{name}", "pid", "host", "death")
+                pipeline.hmget(worker_key(name), "pid", "host", "death")
             replies = pipeline.execute()
         return [
             name
@@ -96,7 +96,7 @@ class Reaper:
     def _forget(self, dead: Sequence[str]) -> None:
         with self.connection.pipeline(transaction=True) as pipeline:
             pipeline.srem(self.claims.claimants_key, *dead)
-            pipeline.delete(*(f"rq:worker:{name}" for name in dead))
+            pipeline.delete(*(worker_key(name) for name in dead))
             pipeline.execute()
         worker_registration.clean_worker_registry(self.claims.queue)
 

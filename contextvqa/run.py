@@ -21,7 +21,7 @@ from contextvqa.errors import (
     UsageError,
 )
 from contextvqa.local_run import Commands, LocalRun
-from contextvqa.options import INPUT_FILE, as_flags, takes
+from contextvqa.options import INPUT_FILE, RUN, as_flags, takes
 from contextvqa.progress import say
 from contextvqa.queues import connect
 from contextvqa.run_directory import RunDirectory
@@ -32,7 +32,7 @@ from contextvqa.state import RunState, RunWatcher
 
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
-@click.option("--run", "run", required=True, help="Name of the run: a directory in --runs-dir.")
+@RUN
 @takes(Store, Model, Sampling, Engine, Images, Flow, Daemon, Rejects)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
@@ -134,4 +134,4 @@ def _summarize(watcher: RunWatcher, state: RunState, elapsed_s: float) -> None:
         f"in {elapsed_s:.1f} s"
     )
     for reason, reject in watcher.rejects().items():
-        say(f"  {reject.count} x {reason}, as id {reject.example_id!r}: {reject.message}")
+        say(reject.describe(reason))

@@ -126,12 +126,13 @@ class RunDirectory:
                 "restore it, or choose another --run name."
             ) from error
 
-    def check(self, model: str, sampling: Sampling) -> None:
+    def check(self, model: str, sampling: Sampling) -> RunConfig | None:
         """
-        Look whether the run, if it was begun, was begun with this model and sampling.
+        Return what the run was begun with, if it was, after a look that it is what is asked for.
 
         Raises:
-            UsageError: It was not: its records would not be comparable. Names what differs.
+            UsageError: It was begun with another model or sampling: its records would not be
+                comparable. Names what differs.
 
         """
         known = self.read_config()
@@ -141,6 +142,7 @@ class RunDirectory:
                 f"run {self.run!r} was begun with {differences}; "
                 f"ask for the same, choose another --run name, or remove {self.path} to begin anew."
             )
+        return known
 
     def begin(self, model: str, sampling: Sampling, source: str) -> RunConfig:
         """
@@ -158,8 +160,7 @@ class RunDirectory:
         self.create()
         if not self.exists():
             self._write_config(RunConfig.new(self.run, model, sampling), is_new=True)
-        self.check(model, sampling)
-        config = self.read_config()
+        config = self.check(model, sampling)
         assert config is not None  # noqa: S101 - just written
         if source not in config.inputs:
             config = replace(config, inputs=(*config.inputs, source))

@@ -12,8 +12,8 @@ from contextvqa.records import ImageRecord, prompt_digest
 from contextvqa.run_directory import RunConfig
 from contextvqa.transactions import RedisCommand, transact
 
-#: Distinct prompts that one enqueue stores once. Further ones travel in their jobs, so that a run whose rows
-#: all have their own prompt leaves no more in Redis than its queue holds.
+#: Distinct prompts that one enqueue stores once. Further ones travel in their jobs, so that a run
+#: whose rows all have their own prompt leaves no more in Redis than its queue holds.
 MAX_STORED_PROMPTS = 1_000
 #: Seconds until a configuration is read again: a run may be deleted and begun anew by its name.
 CONFIG_TTL_S = 10.0

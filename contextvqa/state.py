@@ -58,6 +58,10 @@ class RejectState:
     example_id: int | str
     message: str
 
+    def describe(self, reason: str) -> str:
+        """Return the line that people read."""
+        return f"  {self.count} x {reason}, as id {self.example_id!r}: {self.message}"
+
 
 class RunWatcher:
     """Looks at one run again and again; each look reads only what is new in the files."""

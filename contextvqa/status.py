@@ -18,7 +18,7 @@ from contextvqa.queues import connect
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import url_of_run
 from contextvqa.settings import Store
-from contextvqa.state import RunWatcher
+from contextvqa.state import RejectState, RunWatcher
 
 #: Seconds between two looks with --watch.
 WATCH_INTERVAL_S = 2.0
@@ -132,7 +132,6 @@ def _text(report: dict[str, Any]) -> str:
         for worker in report["workers"]
     ]
     lines += [
-        f"  {reject['count']} x {reason}, as id {reject['example_id']!r}: {reject['message']}"
-        for reason, reject in report["rejects"].items()
+        RejectState(**reject).describe(reason) for reason, reject in report["rejects"].items()
     ]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain
 
@@ -10,7 +11,7 @@ import orjson
 import redis
 
 from contextvqa.errors import UsageError
-from contextvqa.options import INPUT_FILE, takes
+from contextvqa.options import INPUT_FILE, RUN, takes
 from contextvqa.progress import Ticker, say
 from contextvqa.queues import GENERATE, connect, rq_queue
 from contextvqa.run_directory import RunDirectory
@@ -26,7 +27,7 @@ ROOM_POLL_S = 0.2
 
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
-@click.option("--run", "run", required=True, help="Name of the run: a directory in --runs-dir.")
+@RUN
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON on stdout.")
 @takes(Store, Model, Sampling, Flow)
 def command(  # noqa: PLR0913 - one parameter per group of options
@@ -52,11 +53,12 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     connection = connect(url_of_run(store.redis_url, directory.redis_path))
     runs = _begin(directory, connection, model, sampling, source)
     enqueuer = Enqueuer(connection, directory, runs)
-    ticker = Ticker(lambda: _summary(enqueuer.counts))
+    ticker = Ticker()
 
     def make_room() -> None:
-        ticker.tick()
-        _wait_for_room(connection, flow.high_water, ticker)
+        line = _summary(enqueuer.counts)
+        ticker.tick(line)
+        _wait_for_room(connection, flow.high_water, lambda: ticker.tick(line))
 
     counts = enqueuer.enqueue(rows, _report, make_room)
     say(_summary(counts))
@@ -84,13 +86,13 @@ def _begin(
     return runs
 
 
-def _wait_for_room(connection: redis.Redis, high_water: int, ticker: Ticker) -> None:
+def _wait_for_room(connection: redis.Redis, high_water: int, tick: Callable[[], None]) -> None:
     """Hold back at the high-water mark until half of it is gone: few long waits, not many short."""
     queue = rq_queue(GENERATE, connection)
     if queue.count < high_water:
         return
     while queue.count > high_water // 2:
-        ticker.tick()
+        tick()
         time.sleep(ROOM_POLL_S)
 
 

@@ -9,7 +9,7 @@ import redis
 from redis.client import Pipeline
 from rq.job import Job
 
-from contextvqa.jobs import buffer_enqueue, generate_job, job_ids
+from contextvqa.jobs import Kind, buffer_enqueue, generate_job, job_ids
 from contextvqa.queues import GENERATE, LIVE, pending_key, rq_queue
 from contextvqa.records import ImageRecord, record_key
 from contextvqa.run_directory import RunDirectory
@@ -107,7 +107,8 @@ class Enqueuer:
             self.results.follow()
             self.rejects.follow()
             counts, missing = Counts(), []
-            groups = [replies[start : start + 3] for start in range(0, len(replies), 3)]
+            size = len(Kind)
+            groups = [replies[at : at + size] for at in range(0, len(replies), size)]
             for record, job_keys, statuses in zip(records, keys, groups, strict=True):
                 if record.key in self.results or record.key in self.rejects:
                     counts.done += 1

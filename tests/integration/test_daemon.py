@@ -18,7 +18,7 @@ from rq.worker import BaseWorker
 from contextvqa.claims import Claims
 from contextvqa.daemon import ConcurrentWorker
 from contextvqa.errors import Reason, RejectError, SinkError, TransientError
-from contextvqa.jobs import generate_job, job_id, refine_job
+from contextvqa.jobs import Kind, generate_job, job_id, refine_job
 from contextvqa.outcomes import Claim, Finished, Outcome
 from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
 from contextvqa.records import ImageRecord, from_payload
@@ -455,7 +455,7 @@ def test_job_ids_say_run_record_and_stage_and_descriptions_are_readable(
 
     (job,) = rq_queue(GENERATE, connection).jobs
     record = from_payload(job.kwargs["record"], ImageRecord)
-    assert job.id == job_id("test", record.key, "generate") == generate_job(record).id
+    assert job.id == job_id("test", record.key, Kind.GENERATE) == generate_job(record).id
     assert job.description == "generate test 1: 1.png"
     assert list(job.args) == ["test", 1]
     assert json.loads(json.dumps(job.kwargs))["record"]["image"] == ["1.png"]

@@ -44,7 +44,7 @@ def execute(engine: NotingEngine, root: Path, *, model: str = "m") -> Generation
     assert isinstance(outcome, Finished)
     (follow_up,) = outcome.follow_ups
     assert (follow_up.queue, follow_up.id) == ("refine", "r-ab-refine")
-    return from_payload(follow_up.payload, Generation)
+    return from_payload(follow_up.arguments["generation"], Generation)
 
 
 @pytest.fixture
