@@ -7,6 +7,9 @@ Every error this project raises, as one tree. The class decides what follows, ne
     ├── TooManyRejectsError        4   the run is complete, but too little of it is usable
     ├── IncompleteError            5   the run ended with records still pending
     ├── SinkError                  5   results cannot be written; nothing unwritten is acknowledged
+    ├── RunError                   5   one run cannot go on: it is paused, other runs go on
+    ├── RestartError              70   this process must end; its supervisor starts another
+    │   └── CrashError                 as if it had been killed: what was in flight is suspect
     └── RecordError                the fate of one record, never of the command
         ├── TransientError         tried again
         └── RejectError            rejected at once, with a reason
@@ -94,6 +97,22 @@ class SinkError(ContextVQAError):
     """Raised when results cannot be written durably. The process must stop and settle nothing."""
 
     exit_code = 5
+
+
+class RunError(ContextVQAError):
+    """Raised when one run cannot go on. A daemon pauses it and goes on with the others."""
+
+    exit_code = 5
+
+
+class RestartError(ContextVQAError):
+    """Raised when a daemon must drain and end, so that its supervisor starts another."""
+
+    exit_code = 70
+
+
+class CrashError(RestartError):
+    """Raised when a daemon must end at once. Each record in flight may have been the cause."""
 
 
 class RecordError(ContextVQAError):

@@ -121,6 +121,42 @@ class Flow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Guards:
+    """What keeps a worker from going on as if nothing had happened."""
+
+    refine_high_water: int = setting(
+        10_000, "Queued generations at which workers stop claiming, until half of them are refined."
+    )
+    breaker_share: float = setting(
+        0.5, "Share of a run's last executions failing alike at which it is paused; 1 is never."
+    )
+    breaker_window: int = setting(100, "Executions of a run that this share is taken of.")
+    stall_timeout_s: float = setting(
+        120.0, "Seconds without a token, while requests run, after which the engine is restarted."
+    )
+    max_memory_gb: float | None = setting(
+        None,
+        "Memory of a worker's processes, in GB, above which it drains and starts anew.",
+        kind=float,
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("refine_high_water", "breaker_window"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} is {getattr(self, name)}; it must be at least 1.")
+        if not 0 < self.breaker_share <= 1:
+            raise ValueError(
+                f"--breaker-share is {self.breaker_share}; it must be above 0 and at most 1."
+            )
+        for name in ("stall_timeout_s", "max_memory_gb"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} is {value}; it must be a number above 0.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Daemon:
     """How a worker or refiner process behaves."""
 

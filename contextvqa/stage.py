@@ -25,7 +25,19 @@ class Stage(Protocol):
         Raises:
             RejectError: The record is rejected.
             TransientError: The record is tried again.
+            RunError: Its run is paused; the job goes back to the queue.
+            CrashError: The daemon ends at once, with a crash counted for all that is in flight.
             ContextVQAError: Any other one stops the daemon; the job goes back to the queue.
+
+        """
+
+    def check(self) -> None:
+        """
+        Look whether the stage can go on; called with every beat.
+
+        Raises:
+            RestartError: It must be started anew, after what is in flight has ended.
+            CrashError: At once.
 
         """
 

@@ -43,6 +43,9 @@ class Refine:
             raise RejectError(Reason.MALFORMED, "the job carries no generation and no rejection")
         return Finished()
 
+    def check(self) -> None:
+        """Nothing to look at: what fails here, fails in an execution."""
+
     async def stop(self) -> None:
         """Close the files."""
         self._commit.close()

@@ -85,6 +85,9 @@ class Generate:
         )
         return Finished(follow_ups=(refine_job(generation),))
 
+    def check(self) -> None:
+        """Nothing yet."""
+
     async def stop(self) -> None:
         """End the engine."""
         self._decoders.shutdown(wait=False, cancel_futures=True)

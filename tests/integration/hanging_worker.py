@@ -31,6 +31,9 @@ class HangingStage:
         await asyncio.Event().wait()
         raise AssertionError(claim)
 
+    def check(self) -> None:
+        """Always well."""
+
     async def stop(self) -> None:
         """Nothing to stop."""
 

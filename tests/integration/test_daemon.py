@@ -64,6 +64,9 @@ class EchoStage:
         self.executed.append(record.id)
         return Finished(follow_ups=(refine_job(generation_of(record, f"text {record.id}")),))
 
+    def check(self) -> None:
+        """Always well."""
+
     async def stop(self) -> None:
         """Nothing to stop."""
 
