@@ -1,5 +1,5 @@
 """
-The queues in Redis: connection, serializer, and the map of every key.
+The queues in Redis: serializer, and the map of every key.
 
 | key                                | type | what                                                | lives |
 | ---------------------------------- | ---- | --------------------------------------------------- | ----- |
@@ -9,10 +9,12 @@ The queues in Redis: connection, serializer, and the map of every key.
 | rq:finished:{queue}, rq:failed:…   | zset | ended jobs, score = when Redis forgets them         | cleaned by every beat |
 | rq:execution:{job}:{execution}     | hash | one execution, with its worker                      | lease |
 | rq:executions:{job}                | zset | the executions of a job                             | lease |
-| rq:worker:{worker}                 | hash | a live worker; ours in it: `host`                   | 15 s after the last beat |
+| rq:worker:{worker}                 | hash | a live worker                                       | 15 s after the last beat |
 | rq:worker:{worker}:executions      | set  | what the worker has in flight                       | as the worker |
 | contextvqa:claimed:{queue}:{worker}| list | ids a worker took and has not started yet           | milliseconds |
-| contextvqa:claimants:{queue}       | set  | workers that may hold jobs, dead ones until reaped  | until reaped |
+| contextvqa:claimants:{queue}       | hash | workers that may hold jobs, dead ones until reaped -> process and host | until reaped |
+| rq:deferred:{queue}                | zset | jobs put aside because their run is paused          | until it is resumed |
+| contextvqa:paused                  | hash | paused run -> why                                   | until it is resumed |
 | contextvqa:run:{run}               | hash | `config`, which all records share                   | for good |
 | contextvqa:pending:{run}           | set  | keys of the records with a live job                 | until it ends |
 | contextvqa:prompts:{run}           | hash | prompt digest -> prompt                             | for good |
@@ -22,13 +24,8 @@ from typing import Any
 
 import orjson
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rq import Queue
 from rq.job import JobStatus
-
-from contextvqa.errors import UnavailableError, one_line
-from contextvqa.settings import DEFAULT_REDIS_URL
 
 GENERATE = "generate"
 REFINE = "refine"
@@ -39,8 +36,8 @@ LIVE = frozenset(
     for status in (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
 )
 
-#: Round trips are milliseconds; a server silent for this long, in seconds, counts as gone.
-SOCKET_TIMEOUT_S = 10.0
+#: Hash of the runs that are paused, with the reason of each.
+PAUSED = "contextvqa:paused"
 
 
 class OrjsonSerializer:
@@ -68,7 +65,7 @@ def claimed_key(queue: str, worker: str) -> str:
 
 
 def claimants_key(queue: str) -> str:
-    """Set of the workers that may hold jobs of `queue`."""
+    """Hash of the workers that may hold jobs of `queue`, with the process of each."""
     return f"contextvqa:claimants:{queue}"
 
 
@@ -90,38 +87,3 @@ def prompts_key(run: str) -> str:
 def rq_queue(name: str, connection: redis.Redis) -> Queue:
     """Return rq's queue object, with our serializer."""
     return Queue(name, connection=connection, serializer=OrjsonSerializer)
-
-
-def connect(url: str | None) -> redis.Redis:
-    """
-    Connect and check that a server answers.
-
-    Raises:
-        UnavailableError: No server answers there, or it is no Redis. Names the address, never the
-            password.
-
-    """
-    url = url or DEFAULT_REDIS_URL
-    try:
-        # One command, one try: a repeated EXEC would run twice. Callers repeat what is safe.
-        connection = redis.Redis.from_url(
-            url, socket_timeout=SOCKET_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
-        connection.ping()
-    except (ValueError, TypeError):
-        # Their texts quote the URL, password and all.
-        raise UnavailableError(
-            f"{address(url)} is no Redis URL; expected redis://HOST:PORT/DB or unix://PATH."
-        ) from None
-    except (redis.RedisError, OSError) as error:
-        raise UnavailableError(
-            f"no Redis server at {address(url)} ({one_line(error)}); "
-            "start one there, or name another with --redis-url."
-        ) from error
-    return connection
-
-
-def address(url: str) -> str:
-    """Return a Redis URL without its user, password and parameters, which may hold them too."""
-    scheme, separator, rest = url.partition("://")
-    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]

@@ -23,7 +23,7 @@ from contextvqa.errors import (
 from contextvqa.local_run import Commands, LocalRun
 from contextvqa.options import INPUT_FILE, RUN, as_flags, takes
 from contextvqa.progress import say
-from contextvqa.queues import connect
+from contextvqa.connection import connect
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Daemon, Engine, Flow, Images, Model, Rejects, Sampling, Store

@@ -13,7 +13,8 @@ import redis
 from contextvqa.errors import UsageError
 from contextvqa.options import INPUT_FILE, RUN, takes
 from contextvqa.progress import Ticker, say
-from contextvqa.queues import GENERATE, connect, rq_queue
+from contextvqa.connection import connect_to_queue
+from contextvqa.queues import GENERATE, rq_queue
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.server import url_of_run
@@ -50,7 +51,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     # A file that is no input at all is refused here, before the run is begun.
     rows = chain([next(rows)], rows)
     directory = RunDirectory(store.runs_dir, run)
-    connection = connect(url_of_run(store.redis_url, directory.redis_path))
+    connection = connect_to_queue(url_of_run(store.redis_url, directory.redis_path))
     runs = _begin(directory, connection, model, sampling, source)
     enqueuer = Enqueuer(connection, directory, runs)
     ticker = Ticker()

@@ -7,7 +7,7 @@ import click
 from contextvqa import logs
 from contextvqa.daemon import ConcurrentWorker
 from contextvqa.options import takes
-from contextvqa.queues import connect
+from contextvqa.connection import connect_to_queue
 from contextvqa.settings import Daemon, Lifetime, Store
 from refiner.stage import Refine
 
@@ -17,5 +17,5 @@ from refiner.stage import Refine
 def command(*, store: Store, daemon: Daemon, lifetime: Lifetime) -> None:
     """Parse generations and append the results, until stopped."""
     logs.configure()
-    connection = connect(store.redis_url)
+    connection = connect_to_queue(store.redis_url)
     asyncio.run(ConcurrentWorker(Refine(store.runs_dir), connection, daemon, lifetime).serve())

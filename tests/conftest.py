@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa.queues import connect
+from contextvqa.connection import connect
 from contextvqa.server import EmbeddedServer
 
 

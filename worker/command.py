@@ -8,7 +8,7 @@ import click
 from contextvqa import logs
 from contextvqa.daemon import ConcurrentWorker
 from contextvqa.options import takes
-from contextvqa.queues import connect
+from contextvqa.connection import connect_to_queue
 from contextvqa.runs import Runs
 from contextvqa.settings import Daemon, Engine, Images, Lifetime, Model, Store
 from worker.engine import Engine as VLLMEngine
@@ -28,7 +28,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
 ) -> None:
     """Own one vLLM engine and generate, until stopped."""
     logs.configure()
-    connection = connect(store.redis_url)
+    connection = connect_to_queue(store.redis_url)
     # Until the worker drains on SIGTERM, it has claimed nothing: it ends like on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stage = Generate(VLLMEngine(model.model, engine), Runs(connection), images)

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from PIL import Image
 
-from contextvqa.queues import connect
+from contextvqa.connection import connect
 from contextvqa.runs import Runs
 from contextvqa.server import running_url
 from tests.support import (

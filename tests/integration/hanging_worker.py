@@ -5,7 +5,8 @@ import sys
 
 from contextvqa.daemon import ConcurrentWorker
 from contextvqa.outcomes import Claim, Outcome
-from contextvqa.queues import GENERATE, connect
+from contextvqa.connection import connect
+from contextvqa.queues import GENERATE
 from contextvqa.settings import Daemon, Lifetime
 
 NUM_IN_FLIGHT = 8

@@ -1,0 +1,89 @@
+"""The connection to Redis, and whether the server there can be trusted with a queue."""
+
+import logging
+import re
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from contextvqa.errors import UnavailableError, one_line
+from contextvqa.settings import DEFAULT_REDIS_URL
+
+log = logging.getLogger("contextvqa")
+
+#: Round trips are milliseconds; a server silent for this long, in seconds, counts as gone.
+SOCKET_TIMEOUT_S = 10.0
+#: Older servers lack commands that the queues use (LMOVE).
+MIN_VERSION = (6, 2)
+
+
+def connect(url: str | None) -> redis.Redis:
+    """
+    Connect and check that a server answers.
+
+    Raises:
+        UnavailableError: No server answers there, or it is no Redis. Names the address, never the
+            password.
+
+    """
+    url = url or DEFAULT_REDIS_URL
+    try:
+        # One command, one try: a repeated EXEC would run twice. Callers repeat what is safe.
+        connection = redis.Redis.from_url(
+            url, socket_timeout=SOCKET_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        )
+        connection.ping()
+    except (ValueError, TypeError):
+        # Their texts quote the URL, password and all.
+        raise UnavailableError(
+            f"{address(url)} is no Redis URL; expected redis://HOST:PORT/DB or unix://PATH."
+        ) from None
+    except (redis.RedisError, OSError) as error:
+        raise UnavailableError(
+            f"no Redis server at {address(url)} ({one_line(error)}); "
+            "start one there, or name another with --redis-url."
+        ) from error
+    return connection
+
+
+def connect_to_queue(url: str | None) -> redis.Redis:
+    """
+    Connect to a server that is to hold records, and check that it will not drop any.
+
+    Raises:
+        UnavailableError: As `connect`; or the server is too old, or evicts keys when it is full.
+
+    """
+    connection = connect(url)
+    try:
+        info = connection.info()
+    except redis.exceptions.NoPermissionError:
+        log.warning("redis: cannot check its settings: this user has no right to INFO")
+        return connection
+    where = address(url or DEFAULT_REDIS_URL)
+    version = tuple(map(int, re.findall(r"\d+", str(info.get("redis_version", "")))[:2]))
+    if version < MIN_VERSION:
+        wanted = ".".join(map(str, MIN_VERSION))
+        raise UnavailableError(
+            f"the server at {where} is Redis {info.get('redis_version')}; {wanted} or later needed."
+        )
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise UnavailableError(
+            f"the server at {where} has maxmemory-policy {policy}: it would drop records when it "
+            "is full; set it to noeviction."
+        )
+    if not info.get("aof_enabled"):
+        log.warning(
+            "redis: the server at %s has no append-only file: a restart forgets the queue, until "
+            "the same input is enqueued again; set appendonly yes",
+            where,
+        )
+    return connection
+
+
+def address(url: str) -> str:
+    """Return a Redis URL without its user, password and parameters, which may hold them too."""
+    scheme, separator, rest = url.partition("://")
+    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
