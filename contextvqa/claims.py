@@ -1,5 +1,5 @@
 """
-Claim, settle, take back: how one worker takes jobs and gives them up, many in one round trip.
+Claim and settle: how one worker takes jobs and gives them up, many in one round trip.
 
 A job in flight belongs to exactly one execution, the one its hash names in `execution_id` (the
 fence). Only that execution may end or return the job; whoever comes late changes nothing. Every
@@ -8,94 +8,97 @@ call may be repeated after a connection error: it looks before it writes, in one
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 import redis
 from redis.client import Pipeline
 from rq.executions import Execution
 from rq.job import Job, JobStatus
-from rq.results import Result
-from rq.utils import as_text, now, parse_composite_key, utcformat
 from rq.worker import WorkerStatus
 
-from contextvqa.errors import Reason
-from contextvqa.jobs import buffer_ended, buffer_enqueue
-from contextvqa.outcomes import (
-    Claim,
-    Failed,
-    Finished,
-    JobHash,
-    Outcome,
-    Retried,
-    Returned,
-    count,
-    is_ours,
-    rejected,
-    select,
-)
-from contextvqa.queues import (
-    LIVE,
-    OrjsonSerializer,
-    claimants_key,
-    claimed_key,
-    rq_queue,
-    worker_key,
-)
+from contextvqa.endings import Endings
+from contextvqa.errors import RejectError
+from contextvqa.job_hash import MAX_PAYLOAD_BYTES, JobHash, count, job_of, restore, too_large
+from contextvqa.jobs import NEXT_QUEUE, buffer_ended
+from contextvqa.outcomes import Claim, Outcome, Queued, is_ours, select
+from contextvqa.queues import LIVE, PAUSED, claimants_key, claimed_key, rq_queue, worker_key
 from contextvqa.transactions import RedisCommand, transact
+from contextvqa.watermark import Watermark
 
 #: Life of an execution in rq's started registry, in seconds. Long, so that stock rq's cleanup,
-#: which is neither atomic nor fenced, never judges a job of ours; we find the dead ourselves.
-LEASE_S = 180
+#: which is neither atomic nor fenced, never judges a job of ours, not even on a host whose clock
+#: is hours ahead; we find the dead ourselves.
+LEASE_S = 24 * 3600
 
 
 class Claims:
-    """One worker's dealings with one queue. Not thread-safe: all calls from one thread."""
+    """
+    One worker's dealings with one queue. Not thread-safe: all calls from one thread.
 
-    def __init__(
+    Args:
+        process: Who holds what is claimed, for those who look for the dead.
+        next_high_water: Depth of the next queue at which nothing is claimed any more.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - what a worker is known by
         self,
         connection: redis.Redis,
         queue: str,
         worker: str,
         *,
+        process: str,
         result_ttl_s: int,
-        max_crashes: int,
+        next_high_water: int = 10_000,
     ) -> None:
         self.connection = connection
         self.worker = worker
+        self.process = process
         self.queue = rq_queue(queue, connection)
+        self.next_queue = rq_queue(NEXT_QUEUE[queue], connection) if queue in NEXT_QUEUE else None
+        self.next_watermark = Watermark(next_high_water)
         self.worker_key = worker_key(worker)
         self.claimed_key = claimed_key(queue, worker)
         self.claimants_key = claimants_key(queue)
-        self.result_ttl_s = result_ttl_s
-        self.max_crashes = max_crashes
+        self.endings = Endings(self.queue, worker, result_ttl_s)
         #: Claims we know to be ours, by the name rq's registries give their executions.
         self.held: dict[str, Claim] = {}
+        #: Runs that were paused when we last looked.
+        self.paused: set[str] = set()
 
     def claim(self, limit: int, num_in_flight: int) -> list[Claim]:
         """
         Take up to `limit` jobs off the head of the queue and start them.
 
         Suspects are only started when nothing else is in flight, a few at a time; until then all
-        that was taken goes back.
+        that was taken goes back. Jobs of paused runs are put aside.
         """
         job_ids = self._take(limit)
         if not job_ids:
             return []
-        keys = [Job.key_for(job_id) for job_id in job_ids]
+        sizes = self._payload_sizes(job_ids)
+        readable = [job_id for job_id, size in sizes.items() if size <= MAX_PAYLOAD_BYTES]
+        keys = [Job.key_for(job_id) for job_id in readable]
 
-        def start(pipeline: Pipeline, hashes: list[JobHash]) -> list[Claim]:
-            queued = self._queued(pipeline, job_ids, hashes)
-            chosen = select(queued, num_in_flight)
-            returned = [item[0].id for item in queued if item not in chosen]
+        def start(pipeline: Pipeline, replies: list[Any]) -> list[Claim]:
+            *hashes, paused = replies
+            self.paused = {run.decode() for run in paused}
+            for job_id, size in sizes.items():
+                if size > MAX_PAYLOAD_BYTES:
+                    self.endings.fail_unread(pipeline, job_id, too_large(size))
+            ready = self._put_aside(pipeline, self._queued(pipeline, readable, hashes))
+            chosen = select(ready, num_in_flight)
+            started = {item.job.id for item in chosen}
+            returned = [item.job.id for item in ready if item.job.id not in started]
             if returned:
                 pipeline.lpush(self.queue.key, *reversed(returned))
             pipeline.delete(self.claimed_key)
             if chosen:
                 pipeline.hset(self.worker_key, "state", WorkerStatus.BUSY.value)
-            return [self._start(pipeline, job, hash_) for job, hash_ in chosen]
+            return [self._start(pipeline, item) for item in chosen]
 
-        claims = transact(self.connection, keys, [("HGETALL", key) for key in keys], start)
+        reads: list[RedisCommand] = [*(("HGETALL", key) for key in keys), ("HKEYS", PAUSED)]
+        claims = transact(self.connection, [*keys, PAUSED], reads, start)
         self.held.update({claim.execution.composite_key: claim for claim in claims})
         return claims
 
@@ -122,7 +125,7 @@ class Claims:
             lost = []
             for (claim, outcome), fence in zip(settlements, fences, strict=True):
                 if is_ours(claim, fence):
-                    self._end(pipeline, claim, outcome, live)
+                    self.endings.end(pipeline, claim, outcome, live)
                 else:
                     lost.append(claim)
             if len(settlements) == len(self.held):
@@ -136,197 +139,101 @@ class Claims:
 
     def renew(self) -> list[Claim]:
         """Extend leases well before they end; return the claims that are no longer ours."""
-        due = time.monotonic() - LEASE_S / 4
-        claims = [claim for claim in self.held.values() if claim.leased_at < due]
+        claims = list(self.held.values())
         if not claims:
             return []
         reads: list[RedisCommand] = [
             ("HMGET", claim.job.key, "status", "execution_id") for claim in claims
         ]
+        due = time.monotonic() - LEASE_S / 4
 
         def write(pipeline: Pipeline, fences: list[Any]) -> list[Claim]:
             lost = []
             for claim, fence in zip(claims, fences, strict=True):
-                if is_ours(claim, fence):
+                if not is_ours(claim, fence):
+                    lost.append(claim)
+                elif claim.leased_at < due:
                     registry = claim.job.started_job_registry
                     claim.execution.heartbeat(registry, LEASE_S, pipeline=pipeline)
-                else:
-                    lost.append(claim)
             return lost
 
         lost = transact(self.connection, [claim.job.key for claim in claims], reads, write)
         for claim in claims:
-            claim.leased_at = time.monotonic()
+            if claim.leased_at < due:
+                claim.leased_at = time.monotonic()
         return lost
-
-    def take_back(self, executions: Sequence[tuple[str, str]], *, crashed: bool) -> int:
-        """
-        Return started jobs that nobody works on any more to the head of the queue.
-
-        Args:
-            executions: (job id, execution id) pairs.
-            crashed: Their worker died, which is counted; a job that was in flight at more than
-                `max_crashes` crashes is rejected instead.
-
-        Returns:
-            How many of the jobs had still been theirs.
-
-        """
-        if not executions:
-            return 0
-        keys = [Job.key_for(job_id) for job_id, _ in executions]
-
-        def write(pipeline: Pipeline, hashes: list[JobHash]) -> int:
-            taken = 0
-            for (job_id, execution_id), hash_ in zip(executions, hashes, strict=True):
-                claim = self._claim_of(job_id, execution_id, hash_)
-                if not is_ours(claim, (hash_.get(b"status"), hash_.get(b"execution_id"))):
-                    claim.execution.delete(claim.job, pipeline)
-                    continue
-                taken += 1
-                if self._restore(pipeline, claim.job, hash_):
-                    self._end(pipeline, claim, self._after(claim, crashed=crashed), set())
-                    pipeline.hincrby(claim.job.key, "crash_count", int(crashed))
-                else:
-                    claim.execution.delete(claim.job, pipeline)
-            return taken
-
-        return transact(self.connection, keys, [("HGETALL", key) for key in keys], write)
-
-    def take_back_strays(self, executions_key: str) -> None:
-        """Return jobs that were started for us in a transaction whose reply was lost."""
-        members = {as_text(member) for member in self.connection.smembers(executions_key)}
-        strays = [parse_composite_key(member) for member in members - self.held.keys()]
-        self.take_back(strays, crashed=False)
-
-    def put_back(self, claimed: str) -> None:
-        """Return the ids of another worker's claimed list, none of them started, to the queue."""
-
-        def write(pipeline: Pipeline, replies: list[Any]) -> None:
-            if replies[0]:
-                pipeline.lpush(self.queue.key, *reversed(replies[0]))
-            pipeline.delete(claimed)
-
-        transact(self.connection, [claimed], [("LRANGE", claimed, "0", "-1")], write)
 
     def _take(self, limit: int) -> list[str]:
         """Move ids to our claimed list; it may hold some already, from a call cut short."""
-        num_waiting = self.connection.llen(self.queue.key)
         with self.connection.pipeline(transaction=False) as pipeline:
+            pipeline.llen(self.queue.key)
+            if self.next_queue is not None:
+                pipeline.llen(self.next_queue.key)
+            num_waiting, *depths = pipeline.execute()
+            if any(self.next_watermark.holds(depth) for depth in depths):
+                return []
+            # Noted before anything is held: whoever looks for what the dead held starts here.
+            pipeline.hset(self.claimants_key, self.worker, self.process)
             for _ in range(min(limit, num_waiting)):
                 pipeline.lmove(self.queue.key, self.claimed_key, "LEFT", "RIGHT")
             pipeline.lrange(self.claimed_key, 0, -1)
             job_ids = pipeline.execute()[-1]
         return list(dict.fromkeys(job_id.decode("utf-8", "replace") for job_id in job_ids))
 
+    def _payload_sizes(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """
+        Return the bytes of each job's payload, so that none is read that fills the memory.
+
+        An id whose key holds no hash at all is left out: it is no job.
+        """
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for job_id in job_ids:
+                pipeline.hstrlen(Job.key_for(job_id), "data")
+            replies = pipeline.execute(raise_on_error=False)
+        return {
+            job_id: reply
+            for job_id, reply in zip(job_ids, replies, strict=True)
+            if isinstance(reply, int)
+        }
+
     def _queued(
-        self, pipeline: Pipeline, job_ids: list[str], hashes: list[JobHash]
-    ) -> list[tuple[Job, JobHash]]:
+        self, pipeline: Pipeline, job_ids: Sequence[str], hashes: Sequence[JobHash]
+    ) -> list[Queued]:
         """Drop deleted jobs and second copies; fail what is no job at all."""
         queued = []
         for job_id, hash_ in zip(job_ids, hashes, strict=True):
-            job = self._job(job_id)
+            job = job_of(job_id, self.connection)
             if not hash_:
                 buffer_ended(job_id, pipeline)
-            elif hash_.get(b"status") == JobStatus.QUEUED.value.encode() and self._restore(
-                pipeline, job, hash_
-            ):
-                queued.append((job, hash_))
+            elif hash_.get(b"status") == JobStatus.QUEUED.value.encode():
+                try:
+                    restore(job, hash_)
+                except RejectError as error:
+                    self.endings.fail_unread(pipeline, job_id, f"{error.reason}: {error}")
+                    continue
+                queued.append(Queued(job, hash_))
         return queued
 
-    def _job(self, job_id: str) -> Job:
-        return Job(job_id, connection=self.connection, serializer=OrjsonSerializer)
+    def _put_aside(self, pipeline: Pipeline, queued: Sequence[Queued]) -> list[Queued]:
+        """Put the jobs of paused runs aside; return the others."""
+        for item in queued:
+            if item.run in self.paused:
+                self.endings.put_aside(pipeline, item.job.id)
+        return [item for item in queued if item.run not in self.paused]
 
-    def _restore(self, pipeline: Pipeline, job: Job, hash_: JobHash) -> bool:
-        """Read a job's hash into it; fail a job whose hash is none, and return False."""
-        try:
-            job.restore(hash_)
-        except Exception as error:  # noqa: BLE001 - rq raises whatever the bytes provoke
-            self._fail(pipeline, job.id, f"{Reason.MALFORMED}: {error}")
-            buffer_ended(job.id, pipeline)
-            return False
-        return True
-
-    def _start(self, pipeline: Pipeline, job: Job, hash_: JobHash) -> Claim:
+    def _start(self, pipeline: Pipeline, item: Queued) -> Claim:
+        job, hash_ = item
         execution = Execution.create(job, LEASE_S, pipeline=pipeline, worker_name=self.worker)
         job.prepare_for_execution(self.worker, pipeline=pipeline)
         pipeline.hset(job.key, "execution_id", execution.id)
-        return _claim(job, execution, hash_)
-
-    def _claim_of(self, job_id: str, execution_id: str, hash_: JobHash) -> Claim:
-        """Return what another process holds, as if it were ours."""
-        job = self._job(job_id)
-        job.origin = self.queue.name
-        worker = hash_.get(b"worker_name", b"").decode()
-        execution = Execution(execution_id, job_id, self.connection, worker_name=worker)
-        return _claim(job, execution, hash_)
-
-    def _end(self, pipeline: Pipeline, claim: Claim, outcome: Outcome, live: set[str]) -> None:
-        job = claim.job
-        claim.execution.delete(job, pipeline)
-        if isinstance(outcome, Returned | Retried):
-            self._requeue(pipeline, job, outcome)
-            return
-        created = [spec for spec in outcome.follow_ups if spec.id not in live]
-        if created:
-            # A job of the same id that ended on an earlier attempt makes room.
-            pipeline.delete(*(Job.key_for(spec.id) for spec in created))
-            buffer_enqueue(created, rq_queue(created[0].queue, self.connection), pipeline)
-        if not outcome.follow_ups:
-            buffer_ended(job.id, pipeline)
-        if isinstance(outcome, Finished):
-            self._finish(pipeline, job)
-        elif isinstance(outcome, Failed):
-            self._fail(pipeline, job.id, outcome.message)
-
-    def _requeue(self, pipeline: Pipeline, job: Job, outcome: Returned | Retried) -> None:
-        pipeline.hdel(job.key, "execution_id", "started_at", "worker_name")
-        pipeline.hset(job.key, "status", JobStatus.QUEUED.value)
-        if isinstance(outcome, Retried):
-            pipeline.hincrby(job.key, "retry_count", 1)
-            pipeline.rpush(self.queue.key, job.id)
-        else:
-            pipeline.lpush(self.queue.key, job.id)
-
-    def _finish(self, pipeline: Pipeline, job: Job) -> None:
-        """As rq's own success, without the result stream: nobody reads it, and it is most of it."""
-        pipeline.hset(job.key, "status", JobStatus.FINISHED.value)
-        pipeline.hset(job.key, "ended_at", utcformat(now()))
-        pipeline.expire(job.key, self.result_ttl_s)
-        self.queue.finished_job_registry.add(job, self.result_ttl_s, pipeline)
-        pipeline.hincrby(self.worker_key, "successful_job_count", 1)
-        pipeline.hincrbyfloat(self.worker_key, "total_working_time", _age_s(job))
-
-    def _fail(self, pipeline: Pipeline, job_id: str, message: str) -> None:
-        """As rq's own failure: few jobs fail, and rq-dashboard shows the message."""
-        job = self._job(job_id)
-        pipeline.hset(job.key, "status", JobStatus.FAILED.value)
-        pipeline.hset(job.key, "ended_at", utcformat(now()))
-        pipeline.expire(job.key, self.result_ttl_s)
-        Result.create_failure(
-            job, self.result_ttl_s, message, worker_name=self.worker, pipeline=pipeline
-        )
-        pipeline.zadd(self.queue.failed_job_registry.key, {job_id: time.time() + self.result_ttl_s})
-        pipeline.hincrby(self.worker_key, "failed_job_count", 1)
-
-    def _after(self, claim: Claim, *, crashed: bool) -> Outcome:
-        if not crashed or claim.crash_count < self.max_crashes:
-            return Returned()
-        message = (
-            f"in flight at {claim.crash_count + 1} crashes of its worker, "
-            f"more than --max-crashes {self.max_crashes}"
-        )
-        return rejected(claim, self.queue.name, Reason.CRASHED, message)
+        return claim_of(job, execution, hash_)
 
 
-def _claim(job: Job, execution: Execution, hash_: JobHash) -> Claim:
+def claim_of(job: Job, execution: Execution, hash_: JobHash) -> Claim:
+    """Return an execution's claim on a job."""
     return Claim(
         job=job,
         execution=execution,
         crash_count=count(hash_, b"crash_count"),
         retry_count=count(hash_, b"retry_count"),
     )
-
-
-def _age_s(job: Job) -> float:
-    return (now() - (job.started_at or now())) / timedelta(seconds=1)

@@ -9,33 +9,27 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 import redis
 from rq import worker_registration
-from rq.exceptions import DeserializationError
 from rq.suspension import is_suspended
 from rq.worker import BaseWorker, WorkerStatus
 
 from contextvqa.claims import Claims
-from contextvqa.errors import (
-    ContextVQAError,
-    Reason,
-    RejectError,
-    TransientError,
-)
-from contextvqa.jobs import FUNCTIONS
-from contextvqa.outcomes import Claim, Outcome, Retried, Returned, rejected
+from contextvqa.errors import ContextVQAError, CrashError, RestartError
+from contextvqa.executor import Executor
+from contextvqa.outcomes import Claim, Outcome, Returned, crashed
 from contextvqa.queues import OrjsonSerializer, rq_queue
-from contextvqa.reaper import Reaper, host_identity
+from contextvqa.reaper import Reaper, process_identity
+from contextvqa.recovery import Recovery
 from contextvqa.redis_thread import RedisThread
-from contextvqa.settings import Daemon, Lifetime
+from contextvqa.settings import Daemon, Guards, Lifetime
 from contextvqa.stage import Stage
 
 log = logging.getLogger("contextvqa")
@@ -55,8 +49,15 @@ BATCH = 256
 class ConcurrentWorker(BaseWorker):
     """One process, one stage, many executions in flight. All Redis calls run on one thread."""
 
-    def __init__(
-        self, stage: Stage, connection: redis.Redis, daemon: Daemon, lifetime: Lifetime
+    def __init__(  # noqa: PLR0913 - one parameter per group of options
+        self,
+        stage: Stage,
+        connection: redis.Redis,
+        daemon: Daemon,
+        lifetime: Lifetime,
+        *,
+        guards: Guards | None = None,
+        pulse: Callable[[], None] = lambda: None,
     ) -> None:
         name = f"{stage.queue}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         super().__init__(
@@ -69,15 +70,18 @@ class ConcurrentWorker(BaseWorker):
         self.stage = stage
         self.daemon = daemon
         self.lifetime = lifetime
-        self.host = host_identity()
+        self.pulse = pulse
+        guards = guards or Guards()
         self.claims = Claims(
             connection,
             stage.queue,
             name,
+            process=process_identity(),
             result_ttl_s=daemon.result_ttl_s,
-            max_crashes=daemon.max_crashes,
+            next_high_water=guards.refine_high_water,
         )
-        self.reaper = Reaper(self.claims, self.host)
+        self.recovery = Recovery(self.claims, daemon.max_crashes)
+        self.reaper = Reaper(self.claims, self.recovery)
         #: Claims from claim to settled, with the task that executes each.
         self.in_flight: dict[Claim, asyncio.Task[None]] = {}
         self.num_settled = 0
@@ -86,10 +90,12 @@ class ConcurrentWorker(BaseWorker):
         self._fatal: ContextVQAError | None = None
         self._is_suspended = False
         self._is_forced = False
+        self._was_holding = False
         self._wake = asyncio.Event()
         self._unsettled = asyncio.Event()
         self._stopping = asyncio.Event()
         self._redis = RedisThread()
+        self._executor = Executor(stage, self.claims, self._redis, daemon, guards)
 
     async def serve(self) -> None:
         """
@@ -138,6 +144,7 @@ class ConcurrentWorker(BaseWorker):
         side_tasks = [
             asyncio.create_task(self._beat_forever(), name="beat"),
             asyncio.create_task(self._settle_forever(), name="settle"),
+            asyncio.create_task(self._look_after_stage(), name="look after stage"),
         ]
         claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
         # A side task never returns: the first to end is the claiming, or a side task that died.
@@ -167,7 +174,7 @@ class ConcurrentWorker(BaseWorker):
             if claimed:
                 poll_s = POLL_S[0]
                 continue
-            if limit and self.lifetime.burst and not self.in_flight:
+            if limit and self.lifetime.burst and not self.in_flight and not self._is_holding():
                 break
             await self._wait_for_wake(poll_s if limit else None)
             poll_s = min(poll_s * 2, POLL_S[1])
@@ -185,6 +192,14 @@ class ConcurrentWorker(BaseWorker):
             return 0
         return max(0, min(self.stage.max_in_flight - self._num_executing, BATCH))
 
+    def _is_holding(self) -> bool:
+        """Whether nothing was claimed because the next stage lags behind."""
+        is_holding = self.claims.next_watermark.is_holding
+        if is_holding != self._was_holding:
+            self._was_holding = is_holding
+            log.info("holding back: the next stage lags behind" if is_holding else "going on")
+        return is_holding
+
     async def _wait_for_wake(self, timeout_s: float | None) -> None:
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
@@ -194,45 +209,31 @@ class ConcurrentWorker(BaseWorker):
         """Run one job to its outcome, whatever happens: nothing may leave this unsettled."""
         outcome: Outcome = Returned()
         try:
-            outcome = await self._outcome(claim)
+            outcome = await self._executor.execute(claim)
         except asyncio.CancelledError:
             log.info("returned: %s", claim.job.id)
+            outcome = self._unfinished(claim)
         except ContextVQAError as error:
-            self._fatal = self._fatal or error
-            self._stop_claiming()
+            self._give_up(error)
+            outcome = self._unfinished(claim)
         finally:
             self._num_executing -= 1
             self._settlements.append((claim, outcome))
             self._unsettled.set()
             self._wake.set()
 
-    async def _outcome(self, claim: Claim) -> Outcome:
-        try:
-            _check_function(claim, FUNCTIONS[self.stage.queue])
-            return await self.stage.execute(claim)
-        except RejectError as error:
-            log.info("rejected: %s: %s: %s", claim.job.id, error.reason, error)
-            return rejected(claim, self.stage.queue, error.reason, str(error))
-        except TransientError as error:
-            return await self._retry(claim, str(error))
-        except ContextVQAError:
-            raise
-        except Exception as error:
-            # As broad as can be: a bug met by one record must not take the others along.
-            log.exception("failed: %s", claim.job.id)
-            return await self._retry(claim, f"{type(error).__name__}: {error}")
+    def _give_up(self, error: ContextVQAError) -> None:
+        """Stop for good; what is in flight may still end, unless the stage is beyond that."""
+        self._fatal = self._fatal or error
+        self._stop_claiming()
+        if isinstance(error, CrashError):
+            self._cancel(list(self.in_flight))
 
-    async def _retry(self, claim: Claim, message: str) -> Outcome:
-        """Give the job back for another try, after a wait that lets a short outage pass."""
-        if claim.retry_count < self.daemon.max_retries:
-            wait_s = self.daemon.retry_wait_s * 2**claim.retry_count * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-            log.warning(
-                "retry %d in %.1f s: %s: %s", claim.retry_count + 1, wait_s, claim.job.id, message
-            )
-            await asyncio.sleep(wait_s)
-            return Retried()
-        text = f"failed {claim.retry_count + 1} times, at last: {message}"
-        return rejected(claim, self.stage.queue, Reason.RETRIES_EXHAUSTED, text)
+    def _unfinished(self, claim: Claim) -> Outcome:
+        """Return the outcome of a claim whose execution was cut short."""
+        if isinstance(self._fatal, CrashError):
+            return crashed(claim, self.stage.queue, self.daemon.max_crashes)
+        return Returned()
 
     async def _settle_forever(self) -> None:
         while True:
@@ -259,6 +260,17 @@ class ConcurrentWorker(BaseWorker):
             self._cancel(await self._redis.call(self._beat))
             self._wake.set()
 
+    async def _look_after_stage(self) -> None:
+        """Apart from the beat, which waits for Redis: an engine may hang while that is away."""
+        while True:
+            self.pulse()
+            try:
+                self.stage.check()
+            except RestartError as error:
+                log.error("%s", error)  # noqa: TRY400 - no bug of ours
+                self._give_up(error)
+            await asyncio.sleep(BEAT_INTERVAL_S)
+
     async def _drain(self) -> None:
         """Let what is in flight end within the drain timeout."""
         deadline = time.monotonic() + self.daemon.drain_timeout_s
@@ -282,10 +294,13 @@ class ConcurrentWorker(BaseWorker):
         """Say that we live, renew leases, reap the dead; return claims that are ours no more."""
         self._send_heartbeat()
         self._is_suspended = bool(is_suspended(self.connection, self))
-        self.claims.take_back_strays(self.executions_key)
+        self.recovery.take_back_strays(self.executions_key)
         reaped = self.reaper.reap()
         if reaped:
             log.info("reaped: %d jobs of dead workers are back in the queue", reaped)
+        resumed = self.recovery.bring_back()
+        if resumed:
+            log.info("resumed: %d jobs that were put aside are back in the queue", resumed)
         return self.claims.renew()
 
     def _send_heartbeat(self) -> None:
@@ -295,9 +310,9 @@ class ConcurrentWorker(BaseWorker):
         with self.connection.pipeline(transaction=False) as pipeline:
             self.heartbeat(WORKER_TTL_S, pipeline)
             self.set_state(state.value, pipeline)
-            pipeline.hset(self.key, mapping={**self.serialize(), "host": self.host})
+            pipeline.hset(self.key, mapping=self.serialize())
             worker_registration.register(self, pipeline)
-            pipeline.sadd(self.claims.claimants_key, self.name)
+            pipeline.hset(self.claims.claimants_key, self.name, self.claims.process)
             for queue in self.queues:
                 pipeline.zremrangebyscore(queue.finished_job_registry.key, 0, now_s)
                 pipeline.zremrangebyscore(queue.failed_job_registry.key, 0, now_s)
@@ -306,21 +321,10 @@ class ConcurrentWorker(BaseWorker):
     def _deregister(self) -> None:
         # What a cancelled task left between Redis and us: nobody would look for it later.
         self.claims.held.clear()
-        self.claims.take_back_strays(self.executions_key)
-        self.claims.put_back(self.claims.claimed_key)
+        self.recovery.take_back_strays(self.executions_key)
+        self.recovery.put_back(self.claims.claimed_key)
         self.register_death()  # type: ignore[no-untyped-call]
-        self.connection.srem(self.claims.claimants_key, self.name)
-
-
-def _check_function(claim: Claim, expected: str) -> None:
-    """Refuse a job that names another function than its stage's own, or holds no JSON."""
-    try:
-        found = claim.job.func_name
-    except DeserializationError as error:
-        raise RejectError(Reason.MALFORMED, f"the job holds no JSON: {error}") from error
-    if found != expected:
-        message = f"the job names the function {found!r}, this queue runs {expected!r}"
-        raise RejectError(Reason.MALFORMED, message)
+        self.connection.hdel(self.claims.claimants_key, self.name)
 
 
 def _stop_at_stdin_end() -> None:

@@ -33,11 +33,15 @@ class Kind(StrEnum):
 
 #: The queue of each kind.
 QUEUES = {Kind.GENERATE: GENERATE, Kind.REFINE: REFINE, Kind.REJECT: REFINE}
+#: The queue that follow-ups of a queue's jobs go to.
+NEXT_QUEUE = {GENERATE: REFINE}
 #: The keyword argument that carries its payload.
 ARGUMENTS = {Kind.GENERATE: "record", Kind.REFINE: "generation", Kind.REJECT: "rejection"}
 
 #: Ids as `job_id` makes them.
-JOB_ID = re.compile(rf"(?P<run>.+)-(?P<key>[0-9a-f]{{32}})-(?P<kind>{'|'.join(Kind)})")
+JOB_ID = re.compile(
+    rf"(?P<run>{RUN_NAME.pattern})-(?P<key>[0-9a-f]{{32}})-(?P<kind>{'|'.join(Kind)})"
+)
 
 #: Our executions have their own deadlines. Without a value rq would write 180 s into the job.
 NO_TIMEOUT = -1

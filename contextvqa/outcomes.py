@@ -5,20 +5,33 @@ A claim is a job in our hands; an outcome is how it leaves them.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from rq.exceptions import DeserializationError
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 
-from contextvqa.errors import Reason
-from contextvqa.jobs import JobSpec, Kind, record_of, reject_job
+from contextvqa.errors import Reason, RejectError
+from contextvqa.job_hash import JobHash, count
+from contextvqa.jobs import JobSpec, Kind, record_of, reject_job, run_and_key
 from contextvqa.queues import GENERATE
-from contextvqa.records import ImageRecord, Rejection
+from contextvqa.records import ImageRecord, Payload, Rejection
 
 #: Suspects that run together. Small, so that a poison record takes few innocents along.
 SUSPECT_GROUP = 4
 
-#: A job's hash as Redis gives it.
-JobHash = dict[bytes, bytes]
+
+class Queued(NamedTuple):
+    """A queued job that we took, and what its hash holds."""
+
+    job: Job
+    hash: JobHash
+
+    @property
+    def run(self) -> str | None:
+        """The run it belongs to; None for a job that is not ours."""
+        named = run_and_key(self.job.id)
+        return named[0] if named else None
 
 
 @dataclass(slots=True, eq=False)
@@ -61,12 +74,60 @@ class Failed(Outcome):
     message: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Returned(Outcome):
     """The job goes back to the head of its queue, as if it had not been claimed."""
+
+    #: Its worker or engine died with it in flight, which is counted.
+    has_crashed: bool = False
 
 
 class Retried(Outcome):
     """The job goes to the end of its queue for another try, which is counted."""
+
+
+def read_payload(claim: Claim) -> tuple[str, Payload]:
+    """
+    Return the function that a job names, and its keyword arguments.
+
+    Raises:
+        RejectError: The job holds no JSON, or not that of a job.
+
+    """
+    try:
+        function, arguments = claim.job.func_name, claim.job.kwargs
+    except DeserializationError as error:
+        raise RejectError(Reason.MALFORMED, f"the job holds no JSON: {error}") from error
+    if not isinstance(function, str) or not isinstance(arguments, dict):
+        raise RejectError(Reason.MALFORMED, "the job names no function or carries no payload")
+    return function, arguments
+
+
+def read_record(claim: Claim) -> ImageRecord:
+    """
+    Return the record that a job carries, which must be the one that its id names.
+
+    Raises:
+        RejectError: There is none, or another one, as in a job that somebody made by hand.
+
+    """
+    _, arguments = read_payload(claim)
+    record = record_of(arguments)
+    if run_and_key(claim.job.id) != (record.run, record.key):
+        message = f"the job carries record {record.key} of run {record.run!r}, its id names another"
+        raise RejectError(Reason.MALFORMED, message)
+    return record
+
+
+def crashed(claim: Claim, stage: str, max_crashes: int) -> Outcome:
+    """Return the outcome of a claim whose worker or engine died: another try, if any is left."""
+    if claim.crash_count < max_crashes:
+        return Returned(has_crashed=True)
+    message = (
+        f"in flight at {claim.crash_count + 1} crashes of its worker, "
+        f"more than --max-crashes {max_crashes}"
+    )
+    return rejected(claim, stage, Reason.CRASHED, message)
 
 
 def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
@@ -75,8 +136,8 @@ def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
     if claim.job.id.endswith(f"-{Kind.REJECT}"):
         return Failed(message=text)
     try:
-        record = record_of(claim.job.kwargs)
-    except Exception:  # noqa: BLE001 - whatever the payload is, no record can be read from it
+        record = read_record(claim)
+    except RejectError:
         return Failed(message=text)
     if stage == GENERATE:
         record = claim.attempted(record)
@@ -84,20 +145,20 @@ def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
     return Failed(message=text, follow_ups=(reject_job(rejection),))
 
 
-def select(queued: Sequence[tuple[Job, JobHash]], num_in_flight: int) -> list[tuple[Job, JobHash]]:
+def select(queued: Sequence[Queued], num_in_flight: int) -> list[Queued]:
     """
     Choose which queued jobs to start together.
 
     All, unless there are suspects among them: then nothing while others are in flight, else a few
     suspects, and alone one that has crashed again in such a group.
     """
-    suspects = [item for item in queued if count(item[1], b"crash_count")]
+    suspects = [item for item in queued if count(item.hash, b"crash_count")]
     if not suspects:
         return list(queued)
     if num_in_flight:
         return []
-    worst = max(suspects, key=lambda item: count(item[1], b"crash_count"))
-    return [worst] if count(worst[1], b"crash_count") > 1 else suspects[:SUSPECT_GROUP]
+    worst = max(suspects, key=lambda item: count(item.hash, b"crash_count"))
+    return [worst] if count(worst.hash, b"crash_count") > 1 else suspects[:SUSPECT_GROUP]
 
 
 def is_ours(claim: Claim, fence: Sequence[bytes | None]) -> bool:
@@ -106,8 +167,3 @@ def is_ours(claim: Claim, fence: Sequence[bytes | None]) -> bool:
     return (
         status == JobStatus.STARTED.value.encode() and execution_id == claim.execution.id.encode()
     )
-
-
-def count(hash_: JobHash, name: bytes) -> int:
-    """Return a counter of ours in a job's hash, 0 where it never counted."""
-    return int(hash_.get(name) or 0)

@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ from rq.utils import as_text, parse_composite_key
 
 from contextvqa.claims import Claims
 from contextvqa.queues import claimed_key, worker_key
+from contextvqa.recovery import ExecutionId, Recovery
 
-#: Executions taken back in one transaction.
-BATCH = 200
+#: How long our looks at Redis must have been regular, in seconds, before a worker whose key has
+#: gone counts as dead: after an outage all keys have gone, and all get the time to write theirs.
+STEADY_S = 10.0
+#: Seconds between two looks that are regular: three beats.
+REGULAR_S = 9.0
+#: Looks between two sweeps for executions of workers that nobody knows of.
+SWEEP_LOOKS = 20
 
 
 def host_identity() -> str:
@@ -24,6 +31,11 @@ def host_identity() -> str:
     except OSError:
         namespace = ""
     return f"{socket.gethostname()}/{boot}/{namespace}"
+
+
+def process_identity() -> str:
+    """Name this process so that others on this host can see whether it still runs."""
+    return f"{os.getpid()}@{host_identity()}"
 
 
 def is_running(pid: int) -> bool:
@@ -41,61 +53,77 @@ def is_running(pid: int) -> bool:
 class Reaper:
     """Takes back what dead workers of one queue held. Every worker has one; any number may run."""
 
-    def __init__(self, claims: Claims, host: str) -> None:
+    def __init__(self, claims: Claims, recovery: Recovery) -> None:
         self.claims = claims
         self.connection = claims.connection
-        self.host = host
+        self.recovery = recovery
+        self._host = host_identity()
+        self._num_looks = 0
+        self._looked_at = float("-inf")
+        self._steady_since = 0.0
 
     def reap(self) -> int:
         """Return the jobs of dead workers to the queue; say how many."""
-        dead = self._dead_workers()
-        if not dead:
+        dead = self._dead_workers(is_steady=self._is_steady())
+        is_sweep = self._num_looks % SWEEP_LOOKS == 0
+        self._num_looks += 1
+        if not dead and not is_sweep:
             return 0
         for worker in dead:
-            self.claims.put_back(claimed_key(self.claims.queue.name, worker))
-        orphans = self._executions_of(set(dead))
-        taken = sum(
-            self.claims.take_back(orphans[start : start + BATCH], crashed=True)
-            for start in range(0, len(orphans), BATCH)
-        )
-        self._forget(dead)
+            self.recovery.put_back(claimed_key(self.claims.queue.name, worker))
+        taken = self.recovery.take_back_crashed(self._orphans(dead))
+        if dead:
+            self._forget(dead)
         return taken
 
-    def _dead_workers(self) -> list[str]:
-        """Dead: says so itself, its key has gone, or its process on this host has."""
-        members = self.connection.smembers(self.claims.claimants_key)
-        names = sorted(as_text(name) for name in members)
-        names = [name for name in names if name != self.claims.worker]
+    def _is_steady(self) -> bool:
+        """Whether an absent key tells more of its worker than of Redis."""
+        now = time.monotonic()
+        if now - self._looked_at > REGULAR_S:
+            self._steady_since = now
+        self._looked_at = now
+        return now - self._steady_since >= STEADY_S
+
+    def _dead_workers(self, *, is_steady: bool) -> list[str]:
+        """Dead: says so itself, its process on this host has gone, or its key has."""
+        claimants = self.connection.hgetall(self.claims.claimants_key)
+        others = {as_text(name): as_text(process) for name, process in claimants.items()}
+        others.pop(self.claims.worker, None)
         with self.connection.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.hmget(worker_key(name), "pid", "host", "death")
+            for name in others:
+                pipeline.hmget(worker_key(name), "birth", "death")
             replies = pipeline.execute()
         return [
             name
-            for name, (pid, host, death) in zip(names, replies, strict=True)
-            if pid is None
-            or death is not None
-            or (host == self.host.encode() and not is_running(int(pid)))
+            for (name, process), (birth, death) in zip(others.items(), replies, strict=True)
+            if death is not None or self._has_gone(process) or (birth is None and is_steady)
         ]
 
-    def _executions_of(self, workers: set[str]) -> list[tuple[str, str]]:
-        """List started executions of these workers, and those whose lease ran out."""
+    def _has_gone(self, process: str) -> bool:
+        pid, _, host = process.partition("@")
+        return host == self._host and not is_running(int(pid))
+
+    def _orphans(self, dead: Collection[str]) -> list[ExecutionId]:
+        """List started executions of these workers, and of workers that nobody knows of."""
         registry = self.claims.queue.started_job_registry
         members: list[Any] = self.connection.zrange(registry.key, 0, -1)
         pairs = [parse_composite_key(as_text(member)) for member in members]
         with self.connection.pipeline(transaction=False) as pipeline:
             for job_id, execution_id in pairs:
                 pipeline.hget(f"rq:execution:{job_id}:{execution_id}", "worker_name")
-            owners = pipeline.execute()
+            # Read last: whoever holds an execution was noted before.
+            pipeline.hkeys(self.claims.claimants_key)
+            *owners, claimants = pipeline.execute()
+        living = {as_text(name) for name in claimants}.difference(dead)
         return [
-            (job_id, execution_id)
-            for (job_id, execution_id), owner in zip(pairs, owners, strict=True)
-            if owner is None or owner.decode() in workers
+            pair
+            for pair, owner in zip(pairs, owners, strict=True)
+            if owner is None or as_text(owner) not in living
         ]
 
     def _forget(self, dead: Sequence[str]) -> None:
         with self.connection.pipeline(transaction=True) as pipeline:
-            pipeline.srem(self.claims.claimants_key, *dead)
+            pipeline.hdel(self.claims.claimants_key, *dead)
             pipeline.delete(*(worker_key(name) for name in dead))
             pipeline.execute()
         worker_registration.clean_worker_registry(self.claims.queue)

@@ -11,10 +11,10 @@ import click
 import orjson
 import redis
 
+from contextvqa.connection import connect
 from contextvqa.errors import UnavailableError, UsageError
 from contextvqa.jobs import RUN_NAME
 from contextvqa.options import takes
-from contextvqa.connection import connect
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import url_of_run
 from contextvqa.settings import Store

@@ -53,4 +53,14 @@ def _read_all(pipeline: Pipeline, reads: Sequence[RedisCommand]) -> list[Any]:
     connection: Any = pipeline.connection
     connection.send_packed_command(connection.pack_commands(reads))
     parse: Callable[..., Any] = pipeline.parse_response
-    return [parse(connection, str(command[0])) for command in reads]
+    replies: list[Any] = []
+    for command in reads:
+        try:
+            replies.append(parse(connection, str(command[0])))
+        except redis.ResponseError as error:
+            replies.append(error)
+    # Raised only now: an unread reply would be taken for that of the next command.
+    for reply in replies:
+        if isinstance(reply, redis.ResponseError):
+            raise reply
+    return replies

@@ -22,6 +22,7 @@ from contextvqa.jobs import Kind, generate_job, job_id, refine_job
 from contextvqa.outcomes import Claim, Finished, Outcome
 from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
 from contextvqa.records import ImageRecord, from_payload
+from contextvqa.recovery import Recovery
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.settings import Daemon, Lifetime
@@ -93,6 +94,10 @@ def serve(
     worker = ConcurrentWorker(stage, connection, daemon or Daemon(), lifetime)
     asyncio.run(worker.serve())
     return worker
+
+
+def claims_of(connection: redis.Redis, worker: str) -> Claims:
+    return Claims(connection, GENERATE, worker, process="1@elsewhere", result_ttl_s=60)
 
 
 def assert_nothing_is_left(connection: redis.Redis) -> None:
@@ -386,12 +391,9 @@ def test_a_late_result_of_an_execution_that_lost_its_job_is_dropped(
 ) -> None:
     # Given a claim that was taken back while its worker slept
     enqueue(connection, runs_dir, 1)
-    sleeper, other = (
-        Claims(connection, GENERATE, name, result_ttl_s=60, max_crashes=3)
-        for name in ("sleeper", "other")
-    )
+    sleeper, other = (claims_of(connection, name) for name in ("sleeper", "other"))
     (late,) = sleeper.claim(1, 0)
-    assert other.take_back([(late.job.id, late.execution.id)], crashed=True) == 1
+    assert Recovery(other, 3).take_back_crashed([(late.job.id, late.execution.id)]) == 1
     (claim,) = other.claim(1, 0)
 
     # When both settle
@@ -409,12 +411,13 @@ def test_suspects_run_a_few_at_a_time_and_alone_after_a_second_crash(
     connection: redis.Redis, runs_dir: Path
 ) -> None:
     enqueue(connection, runs_dir, 10)
-    claims = Claims(connection, GENERATE, "crasher", result_ttl_s=60, max_crashes=3)
+    claims = claims_of(connection, "crasher")
+    recovery = Recovery(claims, max_crashes=3)
     groups = []
     for _ in range(4):
         claimed = claims.claim(10, 0)
         groups.append(len(claimed))
-        claims.take_back([(claim.job.id, claim.execution.id) for claim in claimed], crashed=True)
+        recovery.take_back_crashed([(claim.job.id, claim.execution.id) for claim in claimed])
 
     assert groups == [10, 4, 1, 1]
     assert rq_queue(REFINE, connection).count == 1  # the rejection of the one that crashed alone
@@ -426,9 +429,9 @@ def test_a_suspect_waits_until_nothing_else_is_in_flight(
     connection: redis.Redis, runs_dir: Path
 ) -> None:
     enqueue(connection, runs_dir, 5)
-    claims = Claims(connection, GENERATE, "worker", result_ttl_s=60, max_crashes=3)
+    claims = claims_of(connection, "worker")
     (suspect,) = claims.claim(1, 0)
-    claims.take_back([(suspect.job.id, suspect.execution.id)], crashed=True)
+    Recovery(claims, 3).take_back_crashed([(suspect.job.id, suspect.execution.id)])
 
     while_busy = claims.claim(5, 1)
     while_quiet = claims.claim(5, 0)
