@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTORCH_CPU := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test faults lint format clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: .venv/.installed-demo ## Turn sample images into records with a real, smal
 
 test: .venv/.installed-test ## Run all tests.
 	$(BIN)/pytest
+
+faults: .venv/.installed-test ## Break everything thousands of times; N=0.1 a tenth of it, SEED=... again.
+	FAULTS=$(or $(N),1) SEED=$(SEED) $(BIN)/pytest -m faults
 
 lint: .venv/.installed-test ## Check style, format, types and the import rules.
 	$(BIN)/ruff check

@@ -1,0 +1,84 @@
+"""
+How often each fault is tried: few times in `make test`, as often as it takes in `make faults`.
+
+    FAULTS=1      the full numbers, FAULTS=0.1 a tenth of them; unset: those of `make test`
+    SEED=abc      the same random choices again; SEED=abc:17 only those of trial 17
+"""
+
+import math
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import uuid4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One line of the table."""
+
+    text: str
+    #: Trials in `make faults`; None where the fault has a fixed number of points, all of them tried.
+    full: int | None = None
+    #: Trials in `make test`.
+    few: int | None = None
+
+
+FAULTS = {
+    "kills": Fault(text="SIGKILL at random moments, 3 per trial", full=1000, few=60),
+    "sends": Fault(text="SIGKILL before and after every network send"),
+    "recovery": Fault(text="SIGKILL during the recovery from a SIGKILL", full=200, few=20),
+    "sink-bytes": Fault(text="results cut at every byte of a batch"),
+    "sink-order": Fault(text="SIGKILL around write, fsync and settle"),
+    "sink-disk": Fault(text="disk full, EIO on fsync, read-only remount", full=50, few=6),
+    "replies": Fault(text="reply lost or connection reset at every EXEC, 3 times each"),
+    "network": Fault(text="network cut for 5, 15 or 60 s, or slow", full=30, few=3),
+    "stalls": Fault(text="SIGSTOP past the lease, then SIGCONT", full=100, few=5),
+    "redis-kill": Fault(text="SIGKILL of Redis, with its data kept, cut or lost", full=180, few=12),
+    "memory": Fault(text="maxmemory reached and released", full=20, few=2),
+    "producers": Fault(text="4 producers at once, one killed and run again", full=50, few=5),
+    "clocks": Fault(text="clock an hour off on one host, rq info in 5 loops", full=30, few=3),
+    "poison-kill": Fault(text="a record kills its process", full=20, few=2),
+    "poison-engine": Fault(text="a record kills the engine", full=20, few=2),
+    "poison-error": Fault(text="a record fails on every try", full=20, few=2),
+    "poison-hang": Fault(text="a record never ends", full=20, few=2),
+    "stop": Fault(text="SIGTERM in time, beyond it, twice, during start", full=100, few=8),
+    "hostile": Fault(text="jobs that somebody else wrote into Redis"),
+    "images": Fault(text="mutated image files", full=20_000, few=500),
+    "bad-images": Fault(text="hostile image files of every kind"),
+    "eviction": Fault(text="a server that evicts keys is refused"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One trial, and the randomness that repeats it."""
+
+    fault: str
+    number: int
+    base: str
+    random: random.Random
+
+    def __str__(self) -> str:
+        return f"{self.fault}, trial {self.number}: repeat with SEED={self.base}:{self.number}"
+
+
+def trials(fault: str, count: int | None = None) -> Iterator[Trial]:
+    """Yield the trials of a fault; `count` where its number is fixed."""
+    base, _, only = os.environ.get("SEED", "").partition(":")
+    base = base or _BASE
+    for number in [int(only)] if only else range(_count(fault) if count is None else count):
+        generator = random.Random(f"{base}/{fault}/{number}")
+        yield Trial(fault=fault, number=number, base=base, random=generator)
+
+
+def _count(fault: str) -> int:
+    planned = FAULTS[fault]
+    assert planned.full is not None
+    assert planned.few is not None
+    if "FAULTS" not in os.environ:
+        return planned.few
+    return max(1, math.ceil(planned.full * float(os.environ["FAULTS"])))
+
+
+_BASE = uuid4().hex[:8]

@@ -1,0 +1,209 @@
+"""
+One trial's world: a run, its input, and the processes that work on it, as a supervisor has them.
+
+Processes are the real commands, with a scripted engine in place of vLLM's and a short beat.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from unittest import mock
+
+import redis
+from PIL import Image
+
+import producer.command
+import refiner.command
+import worker.command
+from contextvqa import cli, daemon
+from contextvqa.queues import GENERATE, REFINE, pending_key
+from tests.faults.engine import MODEL, Script, factory
+from tests.faults.ledger import Entry, Findings, Ledger, write_input
+from tests.faults.plan import Trial
+from tests.faults.processes import PATIENCE_S, Child, Patch, fork
+from tests.faults.report import report
+
+#: The commands are imported here, so that a child need not.
+COMMANDS = (producer.command, worker.command, refiner.command)
+RUN = "trial"
+COLOURS = {"red.png": (255, 0, 0), "green.png": (0, 128, 0), "blue.png": (0, 0, 255)}
+#: Beat of the trials' daemons in seconds: what a beat finds is found soon.
+BEAT_S = 0.2
+#: `EX_SOFTWARE`: the daemon asks for another one to be started.
+RESTART = 70
+
+
+def entries(count: int) -> list[Entry]:
+    """Return good records with three images and two prompts."""
+    names = sorted(COLOURS)
+    return [
+        entry(f"record {number}", names[number % 3], f"Write {'much' if number % 2 else 'little'}.")
+        for number in range(count)
+    ]
+
+
+def entry(
+    identifier: str, image: str = "red.png", prompt: str = "Write.", *, reasons: Iterable[str] = ()
+) -> Entry:
+    """Return one record; with reasons, one that must be rejected for one of them."""
+    return Entry(
+        id=identifier,
+        image=image,
+        colour=COLOURS.get(image, (0, 0, 0)),
+        prompt=prompt,
+        reasons=frozenset(reasons),
+        is_good=not reasons,
+    )
+
+
+def write_images(directory: Path) -> Path:
+    """Write the images that all trials share."""
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (32, 32), colour).save(directory / name)
+    return directory
+
+
+class World:
+    """A run on a server, and its processes. As a context manager it leaves none behind."""
+
+    def __init__(
+        self, directory: Path, images: Path, url: str, records: list[Entry], trial: Trial
+    ) -> None:
+        self.directory = directory
+        self.images = images
+        self.url = url
+        self.trial = trial
+        self.input = directory / "input.jsonl"
+        self.runs_dir = directory / "runs"
+        self.children: list[Child] = []
+        self.script = Script()
+        #: What a test did to this world.
+        self.num_faults = 0
+        self.num_in_flight = 0
+        directory.mkdir(parents=True)
+        self.ledger = Ledger(self.runs_dir, RUN, records)
+        write_input(self.input, records)
+        self.connection = redis.Redis.from_url(url)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        for child in self.children:
+            child.kill()
+        self.connection.close()
+        report.add_time(self.trial.fault, time.monotonic() - self._began)
+        if error is not None:
+            said = "\n".join(f"--- {child.name}\n{child.words()}" for child in self.children[-3:])
+            error.add_note(f"{self.trial}\n{said}")
+
+    def producer(self, *flags: object, patches: Iterable[Patch] = ()) -> Child:
+        """Start the producer."""
+        model = ("--run", RUN, "--model", MODEL)
+        return self.start("producer", "enqueue", self.input, *model, *flags, patches=patches)
+
+    def worker(self, *flags: object, patches: Iterable[Patch] = ()) -> Child:
+        """Start a worker with the scripted engine."""
+        scripted = mock.patch.object(worker.command, "VLLMEngine", factory(self.script)).start
+        fixed = ("--model", MODEL, "--image-root", self.images, "--retry-wait-s", 0.01)
+        return self.start("worker", "worker", *fixed, *flags, patches=(scripted, *patches))
+
+    def refiner(self, *flags: object, patches: Iterable[Patch] = ()) -> Child:
+        """Start a refiner."""
+        return self.start("refiner", "refiner", *flags, patches=patches)
+
+    def start(self, name: str, *arguments: object, patches: Iterable[Patch]) -> Child:
+        """Start one of the commands, on this world's server and run."""
+        places = ("--redis-url", self.url, "--runs-dir", self.runs_dir)
+        ttl = () if name == "producer" else ("--result-ttl-s", 3600)
+        argv = [str(part) for part in (*arguments, *places, *ttl)]
+        beat = mock.patch.object(daemon, "BEAT_INTERVAL_S", BEAT_S).start
+        child = fork(
+            f"{name} {len(self.children)}",
+            partial(cli.main, argv),
+            self.directory / f"{len(self.children)}-{name}.log",
+            (beat, *patches),
+        )
+        self.children.append(child)
+        return child
+
+    def count_in_flight(self) -> int:
+        """Return how many executions are in flight on both queues."""
+        return sum(self.connection.zcard(f"rq:wip:{queue}") for queue in (GENERATE, REFINE))
+
+    def is_complete(self) -> bool:
+        """Whether no record is on its way."""
+        return not self.connection.exists(pending_key(RUN))
+
+    def note_fault(self) -> None:
+        """Count a fault, and what it hits."""
+        self.num_faults += 1
+        self.num_in_flight += self.count_in_flight()
+
+    def finish(
+        self,
+        children: Iterable[Child] = (),
+        *flags: object,
+        patches: Iterable[Patch] = (),
+        redis_forgot: bool = False,
+    ) -> None:
+        """
+        Enqueue all again, work until the run is complete, stop, and compare with the book.
+
+        Args:
+            children: Daemons that are still there; others are started for those that end.
+            flags: Of workers and refiners that are started.
+
+        """
+        assert self.producer().wait() == 0
+        alive = {child.name.split()[0]: child for child in children}
+        begin = {
+            "worker": partial(self.worker, *flags, patches=patches),
+            "refiner": partial(self.refiner, *flags),
+        }
+        wait_for(lambda: self._supervise(alive, begin) and self.is_complete())
+        self.stop(alive.values())
+        self.settle_accounts(redis_forgot=redis_forgot)
+
+    def stop(self, daemons: Iterable[Child]) -> None:
+        """Stop daemons as an operator does; each must end well."""
+        daemons = list(daemons)
+        for child in daemons:
+            child.send(signal.SIGTERM)
+        for child in daemons:
+            code = child.wait()
+            assert code == 0, f"{child.name} ended with {code}:\n{child.words()}"
+
+    def settle_accounts(self, *, redis_forgot: bool = False) -> None:
+        """Compare the book with what came of the trial, and enter it into the report."""
+        findings = self.ledger.check(self.connection, redis_forgot=redis_forgot)
+        report.add(self.trial.fault, findings, self.num_faults, self.num_in_flight)
+        assert not findings, str(findings)
+
+    def _supervise(self, alive: dict[str, Child], begin: dict[str, Callable[[], Child]]) -> bool:
+        for name, start in begin.items():
+            child = alive.get(name)
+            if child is None or not child.is_alive():
+                code = None if child is None else child.wait()
+                allowed = (None, RESTART, -signal.SIGKILL)
+                assert code in allowed, f"{name} ended with {code}:\n{child and child.words()}"
+                alive[name] = start()
+        return True
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
+    """Return when the condition holds; fail when it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain"
+        time.sleep(0.005)
+
+
+__all__ = ["Findings", "World", "entries", "entry", "wait_for", "write_images"]
