@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +15,15 @@ import redis
 
 from contextvqa.children import Child, ending
 from contextvqa.errors import IncompleteError, UnavailableError, UsageError
+from contextvqa.pauses import resume
 from contextvqa.progress import RunProgress, say
 from contextvqa.state import RunState, RunWatcher
 
 #: Seconds between looks at the run.
 LOOK_INTERVAL_S = 0.2
+#: Seconds for which the queues must look empty before records still pending are taken for lost:
+#: a job on its way from one place to the next may be missed by a single look.
+IDLE_S = 3.0
 #: Times that an input is enqueued again in one run before it is given up.
 MAX_PASSES = 3
 #: Exit code of a traceback.
@@ -78,6 +83,9 @@ class LocalRun:
                 self._stop_all()
 
     def _complete(self, interrupted: threading.Event) -> RunState:
+        connection = self.watcher.connection
+        if connection is not None and resume(connection, self.watcher.directory.run):
+            say("going on with the paused run")
         with RunProgress() as progress:
             state, counts = self._work_off(progress, interrupted, is_again=False)
             self.num_bad_rows = counts["bad"]
@@ -85,11 +93,11 @@ class LocalRun:
                 if not self._commands.is_input_lasting or not counts["enqueued"] + counts["live"]:
                     return state
                 state, counts = self._work_off(progress, interrupted, is_again=True)
-            if not counts["enqueued"]:
+            if not counts["enqueued"] and not state.pending:
                 return state
         raise IncompleteError(
-            f"{counts['enqueued']} records ended without a line, again and again; "
-            "rq's failed jobs say why."
+            f"{counts['enqueued'] or state.pending} records lose their jobs again and again; "
+            f"see rq's failed jobs, and contextvqa audit {state.run}."
         )
 
     def _work_off(
@@ -97,11 +105,18 @@ class LocalRun:
     ) -> tuple[RunState, dict[str, int]]:
         """Enqueue what is missing and watch until nothing is pending; return enqueue's counts."""
         enqueue = self._start(self._commands.enqueue, is_quiet=is_again)
+        busy_at = time.monotonic()
         while True:
             counts = self._counts(enqueue)
             state = self.watcher.look()
             progress.show(state)
-            if counts is not None and not state.pending:
+            if state.paused:
+                raise IncompleteError(state.paused.describe(state.run))
+            if not state.is_idle:
+                busy_at = time.monotonic()
+            # Idle with records pending: somebody removed their jobs; they are enqueued again.
+            is_stuck = time.monotonic() - busy_at > IDLE_S
+            if counts is not None and (not state.pending or is_stuck):
                 return state, counts
             if state.pending and not self._daemons:
                 self._start_daemons()

@@ -7,6 +7,7 @@ import orjson
 import redis
 from rq.worker import BaseWorker
 
+from contextvqa.pauses import Pause, pause_of
 from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
@@ -19,8 +20,15 @@ class QueueState:
 
     queued: int
     started: int
+    #: Put aside, because their runs are paused.
+    deferred: int
     finished: int
     failed: int
+
+    @property
+    def live(self) -> int:
+        """Jobs that will still run."""
+        return self.queued + self.started + self.deferred
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +51,12 @@ class RunState:
     pending: int | None
     queues: dict[str, QueueState] = field(default_factory=dict)
     workers: tuple[WorkerState, ...] = ()
+    paused: Pause | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether Redis holds no work, whatever may be counted as pending."""
+        return not any(queue.live for queue in self.queues.values())
 
     @property
     def ended(self) -> int:
@@ -81,7 +95,7 @@ class RunWatcher:
 
         """
         # Redis first: a job is settled after its line, so that no record is in neither.
-        pending, queues, workers = self._look_at_redis()
+        pending, queues, workers, paused = self._look_at_redis()
         self._results.follow()
         self._rejects.follow()
         return RunState(
@@ -91,6 +105,7 @@ class RunWatcher:
             pending=pending,
             queues=queues,
             workers=workers,
+            paused=paused,
         )
 
     def rejects(self) -> dict[str, RejectState]:
@@ -126,12 +141,13 @@ class RunWatcher:
 
     def _look_at_redis(
         self,
-    ) -> tuple[int | None, dict[str, QueueState], tuple[WorkerState, ...]]:
+    ) -> tuple[int | None, dict[str, QueueState], tuple[WorkerState, ...], Pause | None]:
         if self.connection is None:
-            return None, {}, ()
+            return None, {}, (), None
         pending = Runs(self.connection).num_pending(self.directory.run)
         queues = {name: _queue_state(name, self.connection) for name in (GENERATE, REFINE)}
-        return pending, queues, _workers(self.connection)
+        paused = pause_of(self.connection, self.directory.run)
+        return pending, queues, _workers(self.connection), paused
 
 
 def _queue_state(name: str, connection: redis.Redis) -> QueueState:
@@ -140,6 +156,7 @@ def _queue_state(name: str, connection: redis.Redis) -> QueueState:
         queued=queue.count,
         # Without rq's own clean-up, which judges executions that are not its own.
         started=queue.started_job_registry.get_job_count(cleanup=False),
+        deferred=queue.deferred_job_registry.get_job_count(cleanup=False),
         finished=queue.finished_job_registry.get_job_count(cleanup=False),
         failed=queue.failed_job_registry.get_job_count(cleanup=False),
     )

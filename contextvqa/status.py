@@ -15,6 +15,7 @@ from contextvqa.connection import connect
 from contextvqa.errors import UnavailableError, UsageError
 from contextvqa.jobs import RUN_NAME
 from contextvqa.options import takes
+from contextvqa.pauses import Pause
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import url_of_run
 from contextvqa.settings import Store
@@ -121,6 +122,8 @@ def _text(report: dict[str, Any]) -> str:
         pending = str(report["pending"])
     counts = f"{report['accepted']} accepted, {report['rejected']} rejected, pending {pending}"
     lines = [f"run {report['run']}: {counts}"]
+    if report["paused"]:
+        lines.append(f"  {Pause(**report['paused']).describe(report['run'])}")
     if report["rate"]:
         eta = f", about {report['eta_s']} s left" if report["eta_s"] else ""
         lines.append(f"  {report['rate']} records/s{eta}")

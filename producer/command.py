@@ -1,8 +1,6 @@
 """`contextvqa enqueue`: the producer."""
 
 import os
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain
 
@@ -10,20 +8,17 @@ import click
 import orjson
 import redis
 
+from contextvqa.connection import connect_to_queue
 from contextvqa.errors import UsageError
 from contextvqa.options import INPUT_FILE, RUN, takes
-from contextvqa.progress import Ticker, say
-from contextvqa.connection import connect_to_queue
-from contextvqa.queues import GENERATE, rq_queue
+from contextvqa.progress import say
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.server import url_of_run
 from contextvqa.settings import Flow, Model, Sampling, Store
 from producer.enqueue import Counts, Enqueuer
+from producer.room import Room
 from producer.rows import BadRow, read_rows
-
-#: Seconds between looks at a queue that is too deep.
-ROOM_POLL_S = 0.2
 
 
 @click.command()
@@ -54,14 +49,8 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     connection = connect_to_queue(url_of_run(store.redis_url, directory.redis_path))
     runs = _begin(directory, connection, model, sampling, source)
     enqueuer = Enqueuer(connection, directory, runs)
-    ticker = Ticker()
-
-    def make_room() -> None:
-        line = _summary(enqueuer.counts)
-        ticker.tick(line)
-        _wait_for_room(connection, flow.high_water, lambda: ticker.tick(line))
-
-    counts = enqueuer.enqueue(rows, _report, make_room)
+    room = Room(connection, run, flow.high_water)
+    counts = enqueuer.enqueue(rows, _report, lambda: room.wait(_summary(enqueuer.counts)))
     say(_summary(counts))
     if as_json:
         click.echo(orjson.dumps(asdict(counts)))
@@ -85,16 +74,6 @@ def _begin(
             directory.config_path.unlink()
         raise
     return runs
-
-
-def _wait_for_room(connection: redis.Redis, high_water: int, tick: Callable[[], None]) -> None:
-    """Hold back at the high-water mark until half of it is gone: few long waits, not many short."""
-    queue = rq_queue(GENERATE, connection)
-    if queue.count < high_water:
-        return
-    while queue.count > high_water // 2:
-        tick()
-        time.sleep(ROOM_POLL_S)
 
 
 def _report(row: BadRow) -> None:

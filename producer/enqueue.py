@@ -106,16 +106,22 @@ class Enqueuer:
             # before this look at the files is in them.
             self.results.follow()
             self.rejects.follow()
-            counts, missing = Counts(), []
+            counts, missing, ended = Counts(), [], []
             size = len(Kind)
             groups = [replies[at : at + size] for at in range(0, len(replies), size)]
             for record, job_keys, statuses in zip(records, keys, groups, strict=True):
+                is_live = any(status in LIVE for status in statuses)
                 if record.key in self.results or record.key in self.rejects:
                     counts.done += 1
-                elif any(status in LIVE for status in statuses):
+                    if not is_live:
+                        ended.append(record.key)
+                elif is_live:
                     counts.live += 1
                 else:
                     missing.append((generate_job(record), job_keys))
+            if ended:
+                # Somebody else may have removed their jobs before they were settled.
+                pipeline.srem(pending_key(self.run), *ended)
             if missing:
                 pipeline.delete(*(key for _, group in missing for key in group))
                 buffer_enqueue([spec for spec, _ in missing], self.queue, pipeline)

@@ -67,7 +67,8 @@ class GroupCommit:
         Return when the line is durable, or its key already was.
 
         Raises:
-            SinkError: It is not, and nothing may be acknowledged.
+            RunError: It is not: this run's files are at fault. Others are not concerned.
+            SinkError: It is not: no file can be written. Nothing may be acknowledged.
 
         """
         durable = asyncio.get_running_loop().create_future()
@@ -89,24 +90,29 @@ class GroupCommit:
             lines: dict[str, list[Line]] = {}
             for run, line, _ in batch:
                 lines.setdefault(run, []).append(line)
-            failure: Exception | None = None
-            try:
-                await loop.run_in_executor(self._thread, self._write, lines)
-            except Exception as error:  # noqa: BLE001 - whoever waits for a line raises it
-                failure = error
-            for _, _, durable in batch:
+            failures = await loop.run_in_executor(self._thread, self._write, lines)
+            for run, _, durable in batch:
                 if durable.done():
                     continue  # its execution was cancelled meanwhile
-                if failure is None:
-                    durable.set_result(None)
+                if run in failures:
+                    durable.set_exception(failures[run])
                 else:
-                    durable.set_exception(failure)
+                    durable.set_result(None)
 
-    def _write(self, lines: dict[str, list[Line]]) -> None:
+    def _write(self, lines: dict[str, list[Line]]) -> dict[str, Exception]:
+        """Write the lines of each run; return why those of some runs are not durable."""
+        failures: dict[str, Exception] = {}
         for run, group in lines.items():
-            sink = self._sinks.pop(run) if run in self._sinks else self._open(run)
-            self._sinks[run] = sink
-            sink.append(group)
+            try:
+                sink = self._sinks.pop(run) if run in self._sinks else self._open(run)
+                self._sinks[run] = sink
+                sink.append(group)
+            except Exception as error:  # noqa: BLE001 - whoever waits for a line raises it
+                failures[run] = error
+                if run in self._sinks:
+                    # Opened afresh once somebody has mended what is wrong.
+                    self._sinks.pop(run).close()
+        return failures
 
     def _open(self, run: str) -> Sink:
         if len(self._sinks) >= MAX_OPEN_RUNS:

@@ -29,7 +29,13 @@ def test_a_run_that_has_begun_shows_its_pending_records_and_queues(begun: list[o
 
     state = orjson.loads(done.stdout)
     assert (state["accepted"], state["rejected"], state["pending"]) == (0, 0, 3)
-    assert state["queues"]["generate"] == {"queued": 3, "started": 0, "finished": 0, "failed": 0}
+    assert state["queues"]["generate"] == {
+        "queued": 3,
+        "started": 0,
+        "deferred": 0,
+        "finished": 0,
+        "failed": 0,
+    }
     assert state["workers"] == []
 
 
