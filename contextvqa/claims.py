@@ -63,6 +63,8 @@ class Claims:
         self.endings = Endings(self.queue, worker, result_ttl_s)
         #: Claims we know to be ours, by the name rq's registries give their executions.
         self.held: dict[str, Claim] = {}
+        #: Whether there was nothing to take when we last looked.
+        self.is_queue_empty = False
         #: Runs that were paused when we last looked.
         self.paused: set[str] = set()
 
@@ -71,34 +73,13 @@ class Claims:
         Take up to `limit` jobs off the head of the queue and start them.
 
         Suspects are only started when nothing else is in flight, a few at a time; until then all
-        that was taken goes back. Jobs of paused runs are put aside.
+        that was taken goes back. Jobs of paused runs are put aside, however many lie before others.
         """
-        job_ids = self._take(limit)
-        if not job_ids:
-            return []
-        sizes = self._payload_sizes(job_ids)
-        readable = [job_id for job_id, size in sizes.items() if size <= MAX_PAYLOAD_BYTES]
-        keys = [Job.key_for(job_id) for job_id in readable]
-
-        def start(pipeline: Pipeline, replies: list[Any]) -> list[Claim]:
-            *hashes, paused = replies
-            self.paused = {run.decode() for run in paused}
-            for job_id, size in sizes.items():
-                if size > MAX_PAYLOAD_BYTES:
-                    self.endings.fail_unread(pipeline, job_id, too_large(size))
-            ready = self._put_aside(pipeline, self._queued(pipeline, readable, hashes))
-            chosen = select(ready, num_in_flight)
-            started = {item.job.id for item in chosen}
-            returned = [item.job.id for item in ready if item.job.id not in started]
-            if returned:
-                pipeline.lpush(self.queue.key, *reversed(returned))
-            pipeline.delete(self.claimed_key)
-            if chosen:
-                pipeline.hset(self.worker_key, "state", WorkerStatus.BUSY.value)
-            return [self._start(pipeline, item) for item in chosen]
-
-        reads: list[RedisCommand] = [*(("HGETALL", key) for key in keys), ("HKEYS", PAUSED)]
-        claims = transact(self.connection, [*keys, PAUSED], reads, start)
+        is_blocked = True
+        claims: list[Claim] = []
+        while is_blocked and not claims:
+            job_ids = self._take(limit)
+            claims, is_blocked = self._start_all(job_ids, num_in_flight) if job_ids else ([], False)
         self.held.update({claim.execution.composite_key: claim for claim in claims})
         return claims
 
@@ -163,6 +144,34 @@ class Claims:
                 claim.leased_at = time.monotonic()
         return lost
 
+    def _start_all(self, job_ids: Sequence[str], num_in_flight: int) -> tuple[list[Claim], bool]:
+        """Start what was taken; say also whether jobs of paused runs were among it."""
+        sizes = self._payload_sizes(job_ids)
+        readable = [job_id for job_id, size in sizes.items() if size <= MAX_PAYLOAD_BYTES]
+        keys = [Job.key_for(job_id) for job_id in readable]
+
+        def start(pipeline: Pipeline, replies: list[Any]) -> tuple[list[Claim], bool]:
+            *hashes, paused = replies
+            self.paused = {run.decode() for run in paused}
+            for job_id, size in sizes.items():
+                if size > MAX_PAYLOAD_BYTES:
+                    self.endings.fail_unread(pipeline, job_id, too_large(size))
+            queued = self._queued(pipeline, readable, hashes)
+            ready = self._put_aside(pipeline, queued)
+            chosen = select(ready, num_in_flight)
+            started = {item.job.id for item in chosen}
+            returned = [item.job.id for item in ready if item.job.id not in started]
+            if returned:
+                pipeline.lpush(self.queue.key, *reversed(returned))
+            pipeline.delete(self.claimed_key)
+            if chosen:
+                pipeline.hset(self.worker_key, "state", WorkerStatus.BUSY.value)
+            claims = [self._start(pipeline, item) for item in chosen]
+            return claims, len(ready) < len(queued)
+
+        reads: list[RedisCommand] = [*(("HGETALL", key) for key in keys), ("HKEYS", PAUSED)]
+        return transact(self.connection, [*keys, PAUSED], reads, start)
+
     def _take(self, limit: int) -> list[str]:
         """Move ids to our claimed list; it may hold some already, from a call cut short."""
         with self.connection.pipeline(transaction=False) as pipeline:
@@ -171,6 +180,7 @@ class Claims:
                 pipeline.llen(self.next_queue.key)
             num_waiting, *depths = pipeline.execute()
             if any(self.next_watermark.holds(depth) for depth in depths):
+                self.is_queue_empty = False
                 return []
             # Noted before anything is held: whoever looks for what the dead held starts here.
             pipeline.hset(self.claimants_key, self.worker, self.process)
@@ -178,6 +188,7 @@ class Claims:
                 pipeline.lmove(self.queue.key, self.claimed_key, "LEFT", "RIGHT")
             pipeline.lrange(self.claimed_key, 0, -1)
             job_ids = pipeline.execute()[-1]
+        self.is_queue_empty = not job_ids
         return list(dict.fromkeys(job_id.decode("utf-8", "replace") for job_id in job_ids))
 
     def _payload_sizes(self, job_ids: Sequence[str]) -> dict[str, int]:

@@ -174,7 +174,8 @@ class ConcurrentWorker(BaseWorker):
             if claimed:
                 poll_s = POLL_S[0]
                 continue
-            if limit and self.lifetime.burst and not self.in_flight and not self._is_holding():
+            self._say_if_holding()
+            if self.lifetime.burst and self.claims.is_queue_empty and not self.in_flight:
                 break
             await self._wait_for_wake(poll_s if limit else None)
             poll_s = min(poll_s * 2, POLL_S[1])
@@ -192,13 +193,12 @@ class ConcurrentWorker(BaseWorker):
             return 0
         return max(0, min(self.stage.max_in_flight - self._num_executing, BATCH))
 
-    def _is_holding(self) -> bool:
-        """Whether nothing was claimed because the next stage lags behind."""
+    def _say_if_holding(self) -> None:
+        """Say when claiming stops because the next stage lags behind, and when it goes on."""
         is_holding = self.claims.next_watermark.is_holding
         if is_holding != self._was_holding:
             self._was_holding = is_holding
             log.info("holding back: the next stage lags behind" if is_holding else "going on")
-        return is_holding
 
     async def _wait_for_wake(self, timeout_s: float | None) -> None:
         self._wake.clear()
