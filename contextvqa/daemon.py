@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import uuid4
 
 import redis
@@ -22,7 +23,7 @@ from rq.suspension import is_suspended
 from rq.worker import BaseWorker, WorkerStatus
 
 from contextvqa.claims import Claims
-from contextvqa.errors import ContextVQAError, CrashError, RestartError
+from contextvqa.errors import CrashError, RestartError
 from contextvqa.executor import Executor
 from contextvqa.outcomes import Claim, Outcome, Returned, crashed
 from contextvqa.queues import OrjsonSerializer, rq_queue
@@ -83,11 +84,11 @@ class ConcurrentWorker(BaseWorker):
         self.recovery = Recovery(self.claims, daemon.max_crashes)
         self.reaper = Reaper(self.claims, self.recovery)
         #: Claims from claim to settled, with the task that executes each.
-        self.in_flight: dict[Claim, asyncio.Task[None]] = {}
+        self.in_flight: dict[Claim, asyncio.Task[Outcome]] = {}
         self.num_settled = 0
         self._num_executing = 0
         self._settlements: list[tuple[Claim, Outcome]] = []
-        self._fatal: ContextVQAError | None = None
+        self._fatal: BaseException | None = None
         self._is_suspended = False
         self._is_forced = False
         self._was_holding = False
@@ -184,7 +185,9 @@ class ConcurrentWorker(BaseWorker):
         claimed = await self._redis.call(self.claims.claim, limit, len(self.in_flight))
         for claim in claimed:
             self._num_executing += 1
-            task = asyncio.create_task(self._execute(claim), name=f"execute {claim.job.id}")
+            execution = self._executor.execute(claim)
+            task = asyncio.create_task(execution, name=f"execute {claim.job.id}")
+            task.add_done_callback(partial(self._executed, claim))
             self.in_flight[claim] = task
         return claimed
 
@@ -205,24 +208,22 @@ class ConcurrentWorker(BaseWorker):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), timeout_s)
 
-    async def _execute(self, claim: Claim) -> None:
-        """Run one job to its outcome, whatever happens: nothing may leave this unsettled."""
-        outcome: Outcome = Returned()
-        try:
-            outcome = await self._executor.execute(claim)
-        except asyncio.CancelledError:
+    def _executed(self, claim: Claim, task: asyncio.Task[Outcome]) -> None:
+        """Settle what was executed, however that ended; also when it was cancelled unbegun."""
+        if task.cancelled():
             log.info("returned: %s", claim.job.id)
             outcome = self._unfinished(claim)
-        except ContextVQAError as error:
+        elif error := task.exception():
             self._give_up(error)
             outcome = self._unfinished(claim)
-        finally:
-            self._num_executing -= 1
-            self._settlements.append((claim, outcome))
-            self._unsettled.set()
-            self._wake.set()
+        else:
+            outcome = task.result()
+        self._num_executing -= 1
+        self._settlements.append((claim, outcome))
+        self._unsettled.set()
+        self._wake.set()
 
-    def _give_up(self, error: ContextVQAError) -> None:
+    def _give_up(self, error: BaseException) -> None:
         """Stop for good; what is in flight may still end, unless the stage is beyond that."""
         self._fatal = self._fatal or error
         self._stop_claiming()

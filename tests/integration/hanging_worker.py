@@ -3,9 +3,9 @@
 import asyncio
 import sys
 
+from contextvqa.connection import connect
 from contextvqa.daemon import ConcurrentWorker
 from contextvqa.outcomes import Claim, Outcome
-from contextvqa.connection import connect
 from contextvqa.queues import GENERATE
 from contextvqa.settings import Daemon, Lifetime
 

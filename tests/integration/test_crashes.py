@@ -1,0 +1,190 @@
+"""What a dead engine, a dead worker and a dead server leave behind, and who takes it up."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+
+from contextvqa import reaper
+from contextvqa.claims import Claims
+from contextvqa.daemon import ConcurrentWorker
+from contextvqa.errors import CrashError, RestartError
+from contextvqa.job_hash import count
+from contextvqa.outcomes import Finished
+from contextvqa.queues import GENERATE, REFINE, claimants_key, rq_queue
+from contextvqa.reaper import Reaper, host_identity, process_identity
+from contextvqa.records import ImageRecord
+from contextvqa.recovery import Recovery
+from contextvqa.settings import Daemon
+from tests.stages import BURST, EchoStage, assert_nothing_is_left, enqueue, pending, serve
+
+
+def crash_counts(connection: redis.Redis) -> list[int]:
+    queue = rq_queue(GENERATE, connection)
+    return [count(connection.hgetall(job.key), b"crash_count") for job in queue.jobs]
+
+
+def claims_of(connection: redis.Redis, worker: str, process: str) -> Claims:
+    return Claims(connection, GENERATE, worker, process=process, result_ttl_s=60)
+
+
+def reaper_of(connection: redis.Redis) -> Reaper:
+    claims = claims_of(connection, "reaper", process_identity())
+    return Reaper(claims, Recovery(claims, max_crashes=3))
+
+
+def test_a_dead_engine_counts_a_crash_for_all_that_was_in_flight_and_ends_the_worker_at_once(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 20)
+
+    async def the_third_kills_the_engine(record: ImageRecord) -> None:
+        if record.id == 3:
+            raise CrashError("the engine died")
+        await asyncio.Event().wait()
+
+    with pytest.raises(CrashError):
+        serve(connection, EchoStage(the_third_kills_the_engine, max_in_flight=8))
+
+    assert crash_counts(connection) == [1] * 8 + [0] * 12
+    assert_nothing_is_left(connection)
+
+
+def test_one_record_that_always_kills_the_engine_is_rejected_and_no_other(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 100)
+
+    async def poison(record: ImageRecord) -> None:
+        await asyncio.sleep(0)
+        if record.id == 42:
+            raise CrashError("the engine died")
+
+    stage, num_deaths = EchoStage(poison), 0
+    for _ in range(20):
+        try:
+            serve(connection, stage)
+            break
+        except CrashError:
+            num_deaths += 1
+
+    assert num_deaths == 4
+    assert sorted(set(stage.executed)) == [n for n in range(1, 101) if n != 42]
+    rejections = [
+        job.kwargs["rejection"]
+        for job in rq_queue(REFINE, connection).jobs
+        if "rejection" in job.kwargs
+    ]
+    assert [(r["record"]["id"], r["reason"]) for r in rejections] == [(42, "job.crashed")]
+
+
+def test_an_engine_found_hung_by_a_look_at_it_ends_the_worker_as_a_crash(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 4)
+
+    async def hang(_: ImageRecord) -> None:
+        stage.ailment = CrashError("no token for 120 s")
+        await asyncio.Event().wait()
+
+    stage = EchoStage(hang)
+    with pytest.raises(CrashError, match="no token"):
+        serve(connection, stage)
+
+    assert crash_counts(connection) == [1, 1, 1, 1]
+
+
+def test_a_planned_restart_lets_what_is_in_flight_end_and_counts_nothing(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 20)
+
+    async def linger(_: ImageRecord) -> None:
+        stage.ailment = RestartError("memory 12.3 GB is above 12.0")
+        while not worker._stopping.is_set():  # noqa: ASYNC110 - no event of ours
+            await asyncio.sleep(0.01)
+
+    stage = EchoStage(linger, max_in_flight=8)
+    worker = ConcurrentWorker(stage, connection, Daemon(), BURST)
+    with pytest.raises(RestartError, match="memory"):
+        asyncio.run(worker.serve())
+
+    assert len(stage.executed) == 8
+    assert crash_counts(connection) == [0] * 12
+    assert pending(connection) == 20
+
+
+def test_the_jobs_of_a_worker_whose_process_has_gone_come_back_at_the_first_look(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 6)
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    dead = claims_of(connection, "dead", f"{gone.pid}@{host_identity()}")
+    assert len(dead.claim(4, 0)) == 4
+
+    assert reaper_of(connection).reap() == 4
+
+    assert crash_counts(connection) == [1, 1, 1, 1, 0, 0]
+    assert_nothing_is_left(connection)
+
+
+def test_after_an_outage_a_worker_without_its_key_gets_the_time_to_write_it(
+    connection: redis.Redis, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker on another host, whose key Redis lost with all others
+    enqueue(connection, runs_dir, 4)
+    elsewhere = claims_of(connection, "elsewhere", f"{os.getpid()}@another-host")
+    (claim, *_) = elsewhere.claim(4, 0)
+    now_s = [100.0]
+    monkeypatch.setattr(reaper.time, "monotonic", lambda: now_s[0])
+    looker = reaper_of(connection)
+
+    # When another worker looks every three seconds, its first look being the first after the outage
+    taken = []
+    for _ in range(4):
+        taken.append(looker.reap())
+        now_s[0] += 3
+
+    # Then it waits long enough for the other to come back, and no longer than that
+    assert taken == [0, 0, 0, 0]
+    assert looker.reap() == 4
+    assert elsewhere.settle([(claim, Finished())]) == [claim]
+
+    # And after another outage it waits again
+    assert len(elsewhere.claim(1, 0)) == 1
+    now_s[0] += 60
+    assert looker.reap() == 0
+
+
+def test_what_a_worker_held_that_nobody_knows_of_any_more_is_found(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    # Given a worker that claimed, and a server that then lost the note of who that was
+    enqueue(connection, runs_dir, 3)
+    lost = claims_of(connection, "lost", "1@another-host")
+    lost.claim(3, 0)
+    connection.delete(claimants_key(GENERATE))
+
+    assert reaper_of(connection).reap() == 3
+
+    assert rq_queue(GENERATE, connection).count == 3
+    assert_nothing_is_left(connection)
+
+
+def test_a_worker_s_own_job_started_without_its_knowing_is_returned_uncounted(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 2)
+    claims = claims_of(connection, "worker", process_identity())
+    claims.claim(2, 0)
+    claims.held.clear()  # as after a transaction whose reply was lost
+
+    recovery = Recovery(claims, max_crashes=3)
+    assert recovery.take_back_strays("rq:worker:worker:executions") == 2
+
+    assert crash_counts(connection) == [0, 0]
