@@ -1,7 +1,9 @@
 """The connection to Redis, and whether the server there can be trusted with a queue."""
 
+import contextlib
 import logging
 import re
+import time
 
 import redis
 from redis.backoff import NoBackoff
@@ -16,6 +18,8 @@ log = logging.getLogger("contextvqa")
 SOCKET_TIMEOUT_S = 10.0
 #: Older servers lack commands that the queues use (LMOVE).
 MIN_VERSION = (6, 2)
+#: Seconds that two hosts' clocks may differ by without a word.
+MAX_CLOCK_SKEW_S = 30
 
 
 def connect(url: str | None) -> redis.Redis:
@@ -74,6 +78,7 @@ def connect_to_queue(url: str | None) -> redis.Redis:
             f"the server at {where} has maxmemory-policy {policy}: it would drop records when it "
             "is full; set it to noeviction."
         )
+    _warn_of_clock(connection)
     if not info.get("aof_enabled"):
         log.warning(
             "redis: the server at %s has no append-only file: a restart forgets the queue, until "
@@ -81,6 +86,19 @@ def connect_to_queue(url: str | None) -> redis.Redis:
             where,
         )
     return connection
+
+
+def _warn_of_clock(connection: redis.Redis) -> None:
+    """Nothing rests on the clocks of hosts but what people read: times, rates, when jobs fade."""
+    with contextlib.suppress(redis.exceptions.NoPermissionError):
+        seconds, _ = connection.time()
+        ahead_s = time.time() - seconds
+        if abs(ahead_s) > MAX_CLOCK_SKEW_S:
+            log.warning(
+                "clock: this host is %.0f s %s the Redis server; set one of them right",
+                abs(ahead_s),
+                "ahead of" if ahead_s > 0 else "behind",
+            )
 
 
 def address(url: str) -> str:

@@ -89,6 +89,12 @@ def serve(
     return worker
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Return when the condition holds, which no event of the event loop tells of."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
 def assert_nothing_is_left(connection: redis.Redis) -> None:
     """No execution, lease, claimed id or worker outlives a worker that has stopped."""
     patterns = ("rq:execution*", "rq:wip:*", "rq:worker:*:executions", "contextvqa:claim*")

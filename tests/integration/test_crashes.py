@@ -105,8 +105,7 @@ def test_a_planned_restart_lets_what_is_in_flight_end_and_counts_nothing(
 
     async def linger(_: ImageRecord) -> None:
         stage.ailment = RestartError("memory 12.3 GB is above 12.0")
-        while not worker._stopping.is_set():  # noqa: ASYNC110 - no event of ours
-            await asyncio.sleep(0.01)
+        await worker._stopping.wait()
 
     stage = EchoStage(linger, max_in_flight=8)
     worker = ConcurrentWorker(stage, connection, Daemon(), BURST)

@@ -23,7 +23,15 @@ from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
 from contextvqa.records import ImageRecord, from_payload
 from contextvqa.recovery import Recovery
 from contextvqa.settings import Daemon, Lifetime
-from tests.stages import BURST, EchoStage, assert_nothing_is_left, enqueue, pending, serve
+from tests.stages import (
+    BURST,
+    EchoStage,
+    assert_nothing_is_left,
+    enqueue,
+    pending,
+    serve,
+    until,
+)
 from tests.support import generation_of
 
 
@@ -79,8 +87,7 @@ def test_rq_info_and_the_registries_tell_the_truth_while_records_are_in_flight(
     seen: dict[str, object] = {}
 
     async def look_while_they_wait(worker: ConcurrentWorker) -> None:
-        while not (worker.num_settled == 2 and len(worker.in_flight) == 4):  # noqa: ASYNC110 - no event says so
-            await asyncio.sleep(0.01)
+        await until(lambda: worker.num_settled == 2 and len(worker.in_flight) == 4)
         seen.update(await asyncio.to_thread(counts_as_rq_has_them, connection, redis_url))
         go_on.set()
 
