@@ -23,6 +23,9 @@ PASSING = (
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.ReadOnlyError,
 )
+#: The same, by the code with which the server begins an error that redis-py has no class for: its
+#: disk is full, its master or its replicas are away, or a script keeps it busy.
+PASSING_CODES = {"MISCONF", "MASTERDOWN", "NOREPLICAS", "BUSY"}
 
 
 class RedisThread:
@@ -61,10 +64,14 @@ class RedisThread:
         while True:
             try:
                 return function(*arguments)
-            except PASSING as error:
+            except redis.RedisError as error:
+                if not _may_pass(error):
+                    raise UnavailableError(f"Redis refuses a command: {error}") from error
                 log.warning("redis: %s; trying again in %.1f s", error, wait_s)
                 if self._given_up.wait(wait_s):
                     raise UnavailableError(f"Redis does not answer: {error}") from error
                 wait_s = min(wait_s * 2, RECONNECT_S[1])
-            except redis.RedisError as error:
-                raise UnavailableError(f"Redis refuses a command: {error}") from error
+
+
+def _may_pass(error: redis.RedisError) -> bool:
+    return isinstance(error, PASSING) or str(error).partition(" ")[0] in PASSING_CODES
