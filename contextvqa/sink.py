@@ -2,26 +2,23 @@
 The append-only sink: results.jsonl and rejects.jsonl of one run.
 
 Several refiners, on one host or several, append to the same two files. Every append happens under
-one lock, in one write per file, and is durable when it returns. A key gets one results line ever:
-the index of keys follows the files, so that also a refiner that was asleep while its jobs were
-given away finds what others wrote.
+one lock, in one write per file, and is durable when it returns. A key gets one results line ever,
+and a rejects line only for an attempt later than its last: the index of keys follows the files, so
+that also a refiner that was asleep while its jobs were given away finds what others wrote.
 """
 
 import contextlib
-import errno
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
-from contextvqa.errors import SinkError
+from contextvqa.durable_file import DurableFile
+from contextvqa.errors import RunError
+from contextvqa.key_index import KeyIndex, entry_of, failure
 from contextvqa.run_directory import RunDirectory
 
-#: Bytes read at once when following a file; more for a longer line.
-CHUNK_BYTES = 1 << 22
+__all__ = ["KeyIndex", "Line", "Sink"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,174 +30,108 @@ class Line:
     data: bytes
     is_result: bool
 
-
-class KeyIndex:
-    """The keys in one JSONL file, read on from where the last look ended."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        #: Bytes of whole lines read so far.
-        self.offset = 0
-        self.num_lines = 0
-        self._keys: set[bytes] = set()
-
-    def __contains__(self, key: str) -> bool:
-        return bytes.fromhex(key) in self._keys
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def count_outside(self, other: "KeyIndex") -> int:
-        """Return how many keys are here and not in another file."""
-        return len(self._keys - other._keys)  # noqa: SLF001 - our own kind
-
-    def follow(self) -> None:
-        """
-        Read the whole lines that were appended since; an unfinished last line waits.
-
-        Raises:
-            SinkError: A whole line is no record. Names the line.
-
-        """
-        try:
-            with self.path.open("rb") as file:
-                size = CHUNK_BYTES
-                while True:
-                    file.seek(self.offset)
-                    chunk = file.read(size)
-                    if self._read_lines(chunk):
-                        continue
-                    if len(chunk) < size:
-                        break
-                    size *= 2
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise SinkError(f"cannot read {self.path}: {error.strerror}.") from error
-
-    def add(self, key: str, num_bytes: int) -> None:
-        """Note a line that was just appended at `offset`."""
-        self._keys.add(bytes.fromhex(key))
-        self.offset += num_bytes
-        self.num_lines += 1
-
-    def _read_lines(self, chunk: bytes) -> bool:
-        end = chunk.rfind(b"\n") + 1
-        for line in chunk[:end].splitlines(keepends=True):
-            self.add(self._key_of(line), len(line))
-        return end > 0
-
-    def _key_of(self, line: bytes) -> str:
-        try:
-            key: str = orjson.loads(line)["meta"]["key"]
-            bytes.fromhex(key)
-        except (ValueError, TypeError, KeyError) as error:
-            raise SinkError(
-                f"{self.path}, line {self.num_lines + 1} (byte {self.offset}) is no record of this "
-                f"pipeline ({type(error).__name__}: {error}); repair or remove that line."
-            ) from error
-        return key
+    @property
+    def attempt(self) -> int:
+        """The attempt it tells of, as its readers will find it."""
+        return entry_of(self.data)[1]
 
 
 class Sink:
-    """Appends to the two files of one run. One per process and run; not thread-safe."""
+    """
+    Appends to the two files of one run. One per process and run; not thread-safe.
+
+    Raises:
+        RunError: There is no such run here, or its files cannot be opened.
+        SinkError: The device under them fails.
+
+    """
 
     def __init__(self, directory: RunDirectory) -> None:
-        if not directory.exists():
-            raise SinkError(
-                f"there is no run {directory.run!r} in {directory.path.parent}; a refiner needs "
-                "the --runs-dir that the run was enqueued with."
-            )
-        self.results = KeyIndex(directory.results_path)
-        self.rejects = KeyIndex(directory.rejects_path)
-        self._results_fd = _open(directory.results_path)
-        self._rejects_fd = _open(directory.rejects_path)
-        _sync_directory(directory.path)
+        _check_exists(directory)
+        with contextlib.ExitStack() as opened:
+            self._results = DurableFile(directory.results_path)
+            opened.callback(self._results.close)
+            self._rejects = DurableFile(directory.rejects_path)
+            opened.callback(self._rejects.close)
+            _sync_directory(directory.path)
+            opened.pop_all()
 
     def append(self, lines: Sequence[Line]) -> int:
         """
-        Append the lines whose keys are new, durably: what this returns from survives a crash.
+        Append the lines that are new, durably: what this returns from survives a crash.
 
-        A key with a result is refused whatever the line; a key with a reject only another reject,
-        since a late success beats a failure.
+        A key with a result is refused whatever the line. A key with rejects takes a result, since
+        a late success beats a failure, and a reject of a later attempt.
 
         Returns:
-            How many lines were new.
+            How many lines were new. The others were there, and are durable now too.
 
         Raises:
-            SinkError: They could not all be written, or a file is damaged. Nothing of this batch
-                may be acknowledged; what reached the disk of it is found again by key.
+            RunError: A file is damaged, or is not the one any more that was opened.
+            SinkError: They could not all be written. The process must end: after a failed fsync
+                nobody knows what the disk holds.
+                Either way nothing of this batch may be acknowledged; what reached the disk of it
+                is found again by key.
 
         """
         with self._locked():
-            results = self._new(lines, self.results, is_result=True)
-            rejects = self._new(lines, self.rejects, is_result=False)
-            self._write(self._results_fd, self.results, results)
-            self._write(self._rejects_fd, self.rejects, rejects)
-        return len(results) + len(rejects)
+            results = self._new_results(lines)
+            self._results.append([line.data for line in results])
+            rejects = self._new_rejects(lines)
+            self._rejects.append([line.data for line in rejects])
+            num_new = len(results) + len(rejects)
+            if num_new < len(lines):
+                # Whoever wrote those may have died before the fsync.
+                self._results.sync()
+                self._rejects.sync()
+        return num_new
 
     def close(self) -> None:
         """Release the files."""
-        os.close(self._results_fd)
-        os.close(self._rejects_fd)
+        self._results.close()
+        self._rejects.close()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the run's lock with both files whole and both indexes up to date."""
-        try:
-            fcntl.flock(self._results_fd, fcntl.LOCK_EX)
-        except OSError as error:
-            raise SinkError(f"cannot lock {self.results.path}: {error.strerror}.") from error
-        try:
-            for index, descriptor in (
-                (self.results, self._results_fd),
-                (self.rejects, self._rejects_fd),
-            ):
-                _check_identity(descriptor, index)
-                index.follow()
-                _cut_torn_tail(descriptor, index)
+        with self._results.locked():
+            self._results.catch_up()
+            self._rejects.catch_up()
             yield
-        finally:
-            fcntl.flock(self._results_fd, fcntl.LOCK_UN)
 
-    def _new(self, lines: Sequence[Line], index: KeyIndex, *, is_result: bool) -> list[Line]:
-        """Choose the lines for one file, the first of each key."""
+    def _new_results(self, lines: Sequence[Line]) -> list[Line]:
+        """Choose the results whose keys have none, the first of each key."""
         chosen = {
             line.key: line
             for line in reversed(lines)
-            if line.is_result == is_result
-            and line.key not in index
-            and line.key not in self.results
+            if line.is_result and line.key not in self._results.index
         }
         return list(reversed(chosen.values()))
 
-    def _write(self, descriptor: int, index: KeyIndex, lines: Sequence[Line]) -> None:
-        if not lines:
-            return
-        data = b"".join(line.data for line in lines)
-        try:
-            written = os.write(descriptor, data)
-            if written < len(data):
-                # A short write is how a full disk first shows.
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301
-            os.fsync(descriptor)
-        except OSError as error:
-            # What was never acknowledged must not stay: it may not survive the next crash.
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, index.offset)
-            raise SinkError(
-                f"cannot write {len(data)} bytes to {index.path}: {error.strerror}; nothing is "
-                "lost: make room for it and start again."
-            ) from error
+    def _new_rejects(self, lines: Sequence[Line]) -> list[Line]:
+        """Choose the rejects of later attempts than their keys' last; none of a key that ended."""
+        last: dict[str, int] = {}
+        chosen = []
         for line in lines:
-            index.add(line.key, len(line.data))
+            if line.is_result or line.key in self._results.index:
+                continue
+            attempt = line.attempt
+            if attempt > last.get(line.key, self._rejects.index.attempt(line.key)):
+                last[line.key] = attempt
+                chosen.append(line)
+        return chosen
 
 
-def _open(path: Path) -> int:
+def _check_exists(directory: RunDirectory) -> None:
     try:
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        exists = directory.exists()
     except OSError as error:
-        raise SinkError(f"cannot open {path}: {error.strerror}.") from error
+        raise failure(f"cannot look at {directory.config_path}", error) from error
+    if not exists:
+        raise RunError(
+            f"there is no run {directory.run!r} in {directory.path.parent}; a refiner needs "
+            "the --runs-dir that the run was enqueued with."
+        )
 
 
 def _sync_directory(path: Path) -> None:
@@ -212,29 +143,4 @@ def _sync_directory(path: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise SinkError(f"cannot sync {path}: {error.strerror}.") from error
-
-
-def _check_identity(descriptor: int, index: KeyIndex) -> None:
-    """Refuse to write where nobody would read: somebody removed, replaced or cut the open file."""
-    try:
-        ours, there = os.fstat(descriptor), index.path.stat()
-        is_sound = os.path.samestat(ours, there) and ours.st_size >= index.offset
-    except FileNotFoundError:
-        is_sound = False
-    except OSError as error:
-        raise SinkError(f"cannot look at {index.path}: {error.strerror}.") from error
-    if not is_sound:
-        raise SinkError(
-            f"{index.path} was removed, replaced or cut while it was in use; start again, and edit "
-            "it only while nothing runs."
-        )
-
-
-def _cut_torn_tail(descriptor: int, index: KeyIndex) -> None:
-    """Cut what a crash left of an unfinished write: it was never acknowledged."""
-    try:
-        if os.fstat(descriptor).st_size > index.offset:
-            os.ftruncate(descriptor, index.offset)
-    except OSError as error:
-        raise SinkError(f"cannot repair {index.path}: {error.strerror}.") from error
+        raise failure(f"cannot sync {path}", error) from error

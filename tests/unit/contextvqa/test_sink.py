@@ -1,25 +1,35 @@
 """The sink: whole lines, each key once, durable or refused."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
-from contextvqa.errors import SinkError
+from contextvqa.errors import RunError, SinkError
+from contextvqa.key_index import KeyIndex
 from contextvqa.run_directory import RunDirectory
 from contextvqa.settings import Sampling
-from contextvqa.sink import KeyIndex, Line, Sink
+from contextvqa.sink import Line, Sink
 
 
-def line(number: int, *, is_result: bool = True, size: int = 10) -> Line:
-    key = f"{number:032x}"
-    data = {"id": number, "text": "x" * size, "meta": {"key": key}}
-    return Line(
-        key=key, data=orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE), is_result=is_result
-    )
+def line(number: int, *, size: int = 10) -> Line:
+    return line_of({"id": number, "text": "x" * size, "meta": {"attempt": 1}}, is_result=True)
+
+
+def reject(number: int, attempts: int = 1) -> Line:
+    return line_of({"id": number, "attempts": attempts, "meta": {}}, is_result=False)
+
+
+def line_of(fields: dict[str, Any], *, is_result: bool) -> Line:
+    key = fields["meta"]["key"] = f"{fields['id']:032x}"
+    data = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+    return Line(key=key, data=data, is_result=is_result)
 
 
 @pytest.fixture
@@ -36,7 +46,7 @@ def ids(path: Path) -> list[int]:
 def test_lines_are_in_their_files_in_order_when_append_returns(directory: RunDirectory) -> None:
     sink = Sink(directory)
 
-    assert sink.append([line(1), line(2, is_result=False), line(3)]) == 3
+    assert sink.append([line(1), reject(2), line(3)]) == 3
 
     assert ids(directory.results_path) == [1, 3]
     assert ids(directory.rejects_path) == [2]
@@ -58,21 +68,34 @@ def test_a_late_success_beats_a_failure_and_a_late_failure_is_refused(
     directory: RunDirectory,
 ) -> None:
     sink = Sink(directory)
-    sink.append([line(1, is_result=False), line(2)])
+    sink.append([reject(1), line(2)])
 
-    assert sink.append([line(1), line(2, is_result=False)]) == 1
+    assert sink.append([line(1), reject(2)]) == 1
 
     assert ids(directory.results_path) == [2, 1]
     assert ids(directory.rejects_path) == [1]
 
 
-def test_a_record_is_rejected_once(directory: RunDirectory) -> None:
+def test_a_record_is_rejected_once_an_attempt_and_never_for_an_earlier_one(
+    directory: RunDirectory,
+) -> None:
     first, second = Sink(directory), Sink(directory)
-    first.append([line(1, is_result=False)])
+    first.append([reject(1), reject(1)])
 
-    assert second.append([line(1, is_result=False)]) == 0
+    assert second.append([reject(1)]) == 0
+    assert second.append([reject(1, 3)]) == 1
+    assert first.append([reject(1, 2), reject(1, 3)]) == 0
+    assert first.append([reject(1, 4), reject(1, 5), reject(1, 4)]) == 2
 
-    assert ids(directory.rejects_path) == [1]
+    rows = [orjson.loads(row) for row in directory.rejects_path.read_bytes().splitlines()]
+    assert [row["attempts"] for row in rows] == [1, 3, 4, 5]
+
+
+def test_a_success_and_a_failure_of_one_batch_are_a_success(directory: RunDirectory) -> None:
+    assert Sink(directory).append([reject(1), line(1)]) == 1
+
+    assert ids(directory.results_path) == [1]
+    assert ids(directory.rejects_path) == []
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
@@ -96,7 +119,7 @@ def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_appended(
     rows[1] = b'{"id": 2, "tex\n'
     directory.results_path.write_bytes(b"".join(rows))
 
-    with pytest.raises(SinkError, match=r"results\.jsonl, line 2 \(byte \d+\) is no record"):
+    with pytest.raises(RunError, match=r"results\.jsonl, line 2 \(byte \d+\) is no record"):
         Sink(directory).append([line(4)])
 
     assert directory.results_path.read_bytes() == b"".join(rows)
@@ -118,20 +141,161 @@ def test_a_short_write_is_taken_back_and_reported(
     assert sink.append([line(2)]) == 1
 
 
-def test_a_failed_fsync_is_taken_back_and_reported(
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was made durable, by file name, in order."""
+    names: list[str] = []
+    real_fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        real_fsync(descriptor)
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return names
+
+
+def break_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+def test_names_are_durable_before_lines_and_results_before_rejects(
+    directory: RunDirectory, synced: list[str]
+) -> None:
+    Sink(directory).append([reject(1), line(2)])
+
+    assert synced == ["test", "results.jsonl", "rejects.jsonl"]
+
+
+def test_a_line_whose_writer_died_before_its_fsync_is_durable_before_it_counts_as_there(
+    directory: RunDirectory, synced: list[str]
+) -> None:
+    sink = Sink(directory)
+    with directory.results_path.open("ab") as file:
+        file.write(line(1).data)
+    synced.clear()
+
+    assert sink.append([line(1)]) == 0
+    assert synced == ["results.jsonl"]
+
+    assert sink.append([line(1)]) == 0
+    assert synced == ["results.jsonl"]
+
+
+def test_after_a_failed_fsync_its_batch_is_taken_back_and_nothing_more_is_written(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sink = Sink(directory)
     sink.append([line(1)])
 
-    def fail(_: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    with monkeypatch.context() as broken:
+        break_fsync(broken)
+        with pytest.raises(SinkError, match="Input/output error"):
+            sink.append([line(2)])
 
-    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(SinkError, match="Input/output error"):
-        sink.append([line(2)])
-
+        sink.append([line(3)])
     assert ids(directory.results_path) == [1]
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+def test_what_cannot_be_taken_back_either_is_named_with_the_command_that_cuts_it(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, is_short: bool
+) -> None:
+    sink = Sink(directory)
+    sink.append([line(1)])
+    size = directory.results_path.stat().st_size
+
+    def fail(*_: int) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "ftruncate", fail)
+        if is_short:
+            real_write = os.write
+            broken.setattr(os, "write", lambda fd, data: real_write(fd, data[:40]))
+        else:
+            break_fsync(broken)
+        command = f"`truncate -s {size} {directory.results_path}`"
+        with pytest.raises(SinkError, match=re.escape(command)):
+            sink.append([line(2)])
+
+    os.truncate(directory.results_path, size)
+    assert Sink(directory).append([line(2)]) == 1
+    assert ids(directory.results_path) == [1, 2]
+
+
+def test_results_of_a_batch_whose_rejects_cannot_be_written_stay_and_are_found(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = Sink(directory)
+    batch = [line(1), reject(2)]
+    real_write = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        if b"attempts" in data:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return real_write(descriptor, data)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", write)
+        with pytest.raises(SinkError, match=r"rejects\.jsonl: Disk quota exceeded"):
+            sink.append(batch)
+
+    assert Sink(directory).append(batch) == 1
+    assert ids(directory.results_path) == [1]
+    assert ids(directory.rejects_path) == [2]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (errno.EACCES, RunError),
+        (errno.EPERM, RunError),
+        (errno.EIO, SinkError),
+        (errno.EROFS, SinkError),
+        (errno.EMFILE, SinkError),
+    ],
+)
+def test_a_file_that_cannot_be_opened_costs_its_run_and_a_sick_device_all_of_them(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Exception]
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "open", fail)
+        with pytest.raises(kind, match=f"cannot open .*results.jsonl: {os.strerror(code)}"):
+            Sink(directory)
+
+
+def test_what_is_no_file_at_all_costs_its_run(directory: RunDirectory) -> None:
+    directory.results_path.mkdir()
+    with pytest.raises(RunError, match="Is a directory"):
+        Sink(directory)
+
+    directory.results_path.rmdir()
+    os.mkfifo(directory.results_path)
+    with pytest.raises(RunError, match="is no regular file"):
+        Sink(directory)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_as_such(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    sink = Sink(directory)
+
+    def fail(*_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+
+    with pytest.raises(SinkError, match="its file system has no locks"):
+        sink.append([line(1)])
 
 
 @pytest.mark.parametrize("what", ["removed", "replaced", "cut"])
@@ -149,25 +313,45 @@ def test_a_file_that_somebody_took_away_while_it_was_open_is_not_written_to(
         if what == "replaced":
             path.write_bytes(copy)
 
-    with pytest.raises(SinkError, match="was removed, replaced or cut"):
+    with pytest.raises(RunError, match="was removed, replaced or cut"):
         sink.append([line(3)])
 
 
 def test_a_run_that_was_never_begun_here_is_not_written_to(runs_dir: Path) -> None:
-    with pytest.raises(SinkError, match="a refiner needs the --runs-dir"):
+    with pytest.raises(RunError, match="a refiner needs the --runs-dir"):
         Sink(RunDirectory(runs_dir, "elsewhere"))
 
 
 def test_lines_longer_than_a_read_are_followed(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("contextvqa.sink.CHUNK_BYTES", 64)
+    monkeypatch.setattr("contextvqa.key_index.CHUNK_BYTES", 64)
     Sink(directory).append([line(1, size=1000), line(2), line(3, size=500)])
 
     index = KeyIndex(directory.results_path)
     index.follow()
 
     assert (index.num_lines, len(index)) == (3, 3)
+
+
+def test_an_index_knows_last_attempts_and_repeated_keys_and_may_go_on_after_damage(
+    directory: RunDirectory,
+) -> None:
+    lines = [reject(1), reject(2), reject(1, 2), reject(3)]
+    damaged = b'{"meta": {"key": 7}}\n[1]\n\n{"attempts": 0, "meta": {"key": "00"}}\n'
+    directory.rejects_path.write_bytes(
+        b"".join(item.data for item in lines[:2]) + damaged + lines[2].data + lines[3].data[:-1]
+    )
+    found: list[RunError] = []
+    index = KeyIndex(directory.rejects_path, found.append)
+
+    index.follow()
+
+    assert [index.attempt(item.key) for item in lines] == [2, 1, 2, 0]
+    assert index.repeated == {bytes.fromhex(lines[0].key)}
+    assert (len(index), index.num_lines, index.num_damaged) == (2, 7, 4)
+    numbers = [re.findall(r"jsonl, line (\d+) ", str(error)) for error in found]
+    assert numbers == [["3"], ["4"], ["5"], ["6"]]
 
 
 def append_many(runs_dir: Path, start: int) -> None:
