@@ -75,6 +75,8 @@ class Rejection:
     def to_line(self) -> bytes:
         """Return the line of rejects.jsonl, newline included."""
         record = self.record
+        # Redis does not keep a prompt that travels in its job: another attempt finds it here.
+        prompt = {} if record.prompt is None else {"prompt": record.prompt}
         return to_line(
             {
                 "id": record.id,
@@ -88,6 +90,7 @@ class Rejection:
                     "key": record.key,
                     "run": record.run,
                     "prompt_digest": record.prompt_digest,
+                    **prompt,
                 },
             }
         )

@@ -1,5 +1,7 @@
 """Records: keys, seeds, payloads and lines."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -94,4 +96,13 @@ def test_a_rejects_line_says_stage_reason_message_attempts_and_raw_text() -> Non
     assert fields["id"] == 7
     assert (fields["stage"], fields["reason"]) == ("refine", "parse.no_pairs")
     assert (fields["message"], fields["attempts"], fields["vqa"]) == ("none", 1, "raw")
-    assert fields["meta"]["key"] == "ab"
+    assert fields["meta"] == {"key": "ab", "run": "r", "prompt_digest": "cd"}
+
+
+def test_a_rejects_line_keeps_a_prompt_that_stands_nowhere_else() -> None:
+    record = replace(RECORD, prompt="Say more.")
+    rejection = Rejection(
+        record=record, stage="refine", reason=Reason.PARSE_NO_PAIRS, message="none"
+    )
+
+    assert orjson.loads(rejection.to_line())["meta"]["prompt"] == "Say more."
