@@ -1,5 +1,6 @@
 """What the fault tests share: a server of their own, images, and the table at the end."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def make_world(fault_server: EmbeddedServer, images: Path, tmp_path: Path) -> Ma
             url = fault_server.url
             with redis.Redis.from_url(url) as connection:
                 connection.flushall()
-        return World(tmp_path / f"{trial.number}", images, url, records, trial)
+        directory = Path(tempfile.mkdtemp(dir=tmp_path, prefix=f"{trial.number}-"))
+        return World(directory, images, url, records, trial)
 
     return make

@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -20,6 +21,7 @@ from contextvqa.records import prompt_digest
 from contextvqa.settings import Engine as EngineOptions
 from contextvqa.settings import Sampling
 from worker.engine import Engine, EngineDiedError, Written
+from worker.watch import TokenWatch
 
 #: The name that runs and workers of the trials agree on.
 MODEL = "scripted"
@@ -36,6 +38,8 @@ class Script:
     max_num_seqs: int = 16
     #: Time that `start` takes, in seconds.
     start_s: float = 0.0
+    #: Requests in flight at which the process gets a SIGTERM; 0 for never.
+    stop_after: int = 0
 
 
 def scripted_text(colour: tuple[int, ...], prompt: str, seed: int) -> str:
@@ -49,9 +53,16 @@ def scripted_text(colour: tuple[int, ...], prompt: str, seed: int) -> str:
 class ScriptedEngine(Engine):
     """Writes at once, or does what the prompt says."""
 
-    def __init__(self, model: str, options: EngineOptions, script: Script) -> None:
-        super().__init__(model, options)
+    def __init__(
+        self, model: str, options: EngineOptions, *, stall_timeout_s: float, script: Script
+    ) -> None:
+        super().__init__(model, options, stall_timeout_s=stall_timeout_s)
         self.script = script
+        self.patience_s = stall_timeout_s
+        self.watch = TokenWatch()
+        self.num_begun = 0
+        self.num_running = 0
+        self.num_tokens = 0
         self._death: asyncio.Event | None = None
 
     @property
@@ -73,7 +84,15 @@ class ScriptedEngine(Engine):
         colour = images[0].getpixel((0, 0))
         assert isinstance(colour, tuple)
         self._death = self._death or asyncio.Event()
-        await self._work(prompt)
+        self.num_begun += 1
+        if self.num_begun == self.script.stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.num_running += 1
+        try:
+            await self._work(prompt)
+        finally:
+            self.num_running -= 1
+            self.num_tokens += 1
         if self._death.is_set():
             raise EngineDiedError("the engine died: as the script says")
         return Written(
@@ -82,6 +101,12 @@ class ScriptedEngine(Engine):
             prompt_tokens=1,
             output_tokens=2,
         )
+
+    def check(self) -> None:
+        """As the real one: a dead engine and one that writes nothing are beyond help."""
+        stalled_s = self.watch.stalled_s(num_running=self.num_running, num_tokens=self.num_tokens)
+        if stalled_s > self.patience_s:
+            raise EngineDiedError(f"the engine hangs: no token for {stalled_s:.0f} s")
 
     def stop(self) -> None:
         """Nothing to end."""
@@ -114,4 +139,4 @@ class ScriptedEngine(Engine):
 
 def factory(script: Script) -> Any:
     """Return what `worker.command` calls to make its engine."""
-    return lambda model, options: ScriptedEngine(model, options, script)
+    return partial(ScriptedEngine, script=script)

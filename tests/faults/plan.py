@@ -12,6 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
+_BASE = uuid4().hex[:8]
+#: Failed trials after which a test ends, and those of them that it shows.
+MAX_FAILURES = 10
+SHOWN = 3
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
@@ -50,7 +55,7 @@ FAULTS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Trial:
     """One trial, and the randomness that repeats it."""
 
@@ -58,18 +63,34 @@ class Trial:
     number: int
     base: str
     random: random.Random
+    #: What went wrong, with the output of its processes.
+    failure: str = ""
 
     def __str__(self) -> str:
         return f"{self.fault}, trial {self.number}: repeat with SEED={self.base}:{self.number}"
 
 
 def trials(fault: str, count: int | None = None) -> Iterator[Trial]:
-    """Yield the trials of a fault; `count` where its number is fixed."""
+    """
+    Yield the trials of a fault, and fail after the last if some have failed.
+
+    Args:
+        count: How many, where that number is fixed.
+
+    """
     base, _, only = os.environ.get("SEED", "").partition(":")
     base = base or _BASE
+    failures = []
     for number in [int(only)] if only else range(_count(fault) if count is None else count):
         generator = random.Random(f"{base}/{fault}/{number}")
-        yield Trial(fault=fault, number=number, base=base, random=generator)
+        trial = Trial(fault=fault, number=number, base=base, random=generator)
+        yield trial
+        if trial.failure:
+            failures.append(f"{trial}\n{trial.failure}")
+        # Where everything fails, each trial takes as long as the patience of its waits.
+        if len(failures) == MAX_FAILURES:
+            break
+    assert not failures, f"{len(failures)} trials failed\n" + "\n".join(failures[:SHOWN])
 
 
 def _count(fault: str) -> int:
@@ -79,6 +100,3 @@ def _count(fault: str) -> int:
     if "FAULTS" not in os.environ:
         return planned.few
     return max(1, math.ceil(planned.full * float(os.environ["FAULTS"])))
-
-
-_BASE = uuid4().hex[:8]

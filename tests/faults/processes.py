@@ -15,8 +15,12 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from contextvqa.sessions import kill_session, sessions_below
+
 #: Longest that a child may take to end on its own, in seconds: then the test fails.
 PATIENCE_S = 120.0
+#: Standard input of every child. It ends when we are gone, and so do they.
+LIFELINE = os.pipe()
 #: Between two looks at a child, in seconds.
 POLL_S = 0.002
 
@@ -59,8 +63,11 @@ class Child:
     def kill(self) -> None:
         """End it at once, and its children with it."""
         if self.is_alive():
+            sessions = sessions_below(self.pid)
             os.killpg(self.pid, signal.SIGKILL)
             self.wait()
+            for session in sessions - {self.pid}:
+                kill_session(session)
 
     def words(self) -> str:
         """Return the end of what it said."""
@@ -106,9 +113,9 @@ def _forget_pytest(log: Path) -> None:
     for signum in (signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.close(LIFELINE[1])
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+    for source, target in ((LIFELINE[0], 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)

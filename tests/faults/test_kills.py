@@ -1,8 +1,11 @@
 """SIGKILL at random moments: of one process, or of all, again and again."""
 
+import signal
 import time
 
 from tests.faults.conftest import MakeWorld
+from tests.faults.engine import Script
+from tests.faults.injection import kill_at_send
 from tests.faults.plan import trials
 from tests.faults.processes import Child
 from tests.faults.world import World, entries, wait_for
@@ -32,6 +35,33 @@ def test_kills_at_random_moments_lose_double_and_leave_nothing(make_world: MakeW
                 alive |= {name: begin[name]() for name in victims}
             alive.pop("producer").wait()
             world.finish(alive.values(), *PATIENT)
+
+
+def test_a_kill_during_the_recovery_from_a_kill_changes_nothing(make_world: MakeWorld) -> None:
+    for trial in trials("recovery"):
+        with make_world(trial, entries(30)) as world:
+            # Given a worker and a refiner that are killed with records in flight
+            assert world.producer().wait() == 0
+            world.script = Script(latency_s=(0, 0.05))
+            daemons = [world.worker(*PATIENT), world.refiner(*PATIENT)]
+            wait_for(lambda world=world: world.count_in_flight())
+            world.note_fault()
+            for child in daemons:
+                child.kill()
+
+            # When the next ones are killed after the first, second, ... thing that they send
+            after = trial.random.random() < 0.5
+            point = trial.random.randrange(5, 40)
+            fault = kill_at_send(point, after=after)
+            for child in (
+                world.worker("--burst", *PATIENT, patches=[fault]),
+                world.refiner("--burst", *PATIENT, patches=[fault]),
+            ):
+                assert child.wait() in (0, -signal.SIGKILL)
+                world.note_fault()
+
+            # Then the ones after them finish
+            world.finish((), *PATIENT)
 
 
 def wait_for_a_bad_moment(world: World, alive: dict[str, Child]) -> None:

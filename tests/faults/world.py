@@ -4,8 +4,10 @@ One trial's world: a run, its input, and the processes that work on it, as a sup
 Processes are the real commands, with a scripted engine in place of vLLM's and a short beat.
 """
 
+import shutil
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -84,7 +86,6 @@ class World:
         #: What a test did to this world.
         self.num_faults = 0
         self.num_in_flight = 0
-        directory.mkdir(parents=True)
         self.ledger = Ledger(self.runs_dir, RUN, records)
         write_input(self.input, records)
         self.connection = redis.Redis.from_url(url)
@@ -95,23 +96,32 @@ class World:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    ) -> bool:
+        """End what still runs. A failure is noted in the trial, so that the other trials run too."""
         for child in self.children:
             child.kill()
         self.connection.close()
         report.add_time(self.trial.fault, time.monotonic() - self._began)
-        if error is not None:
-            said = "\n".join(f"--- {child.name}\n{child.words()}" for child in self.children[-3:])
-            error.add_note(f"{self.trial}\n{said}")
+        if error is None:
+            # Thousands of trials would fill a disk; only those that failed are worth a look.
+            shutil.rmtree(self.directory)
+            return False
+        said = "\n".join(f"--- {child.name}\n{child.words()}" for child in self.children[-4:])
+        self.trial.failure = "".join(traceback.format_exception(error)) + said
+        return isinstance(error, Exception)
 
     def producer(self, *flags: object, patches: Iterable[Patch] = ()) -> Child:
         """Start the producer."""
         model = ("--run", RUN, "--model", MODEL)
         return self.start("producer", "enqueue", self.input, *model, *flags, patches=patches)
 
-    def worker(self, *flags: object, patches: Iterable[Patch] = ()) -> Child:
-        """Start a worker with the scripted engine."""
+    def worker(
+        self, *flags: object, patches: Iterable[Patch] = (), supervised: bool = False
+    ) -> Child:
+        """Start a worker process with the scripted engine; without a supervisor we are it."""
         scripted = mock.patch.object(worker.command, "VLLMEngine", factory(self.script)).start
+        alone = mock.patch.object(worker.command, "supervise", return_value=nothing).start
+        patches = patches if supervised else (alone, *patches)
         fixed = ("--model", MODEL, "--image-root", self.images, "--retry-wait-s", 0.01)
         return self.start("worker", "worker", *fixed, *flags, patches=(scripted, *patches))
 
@@ -169,6 +179,7 @@ class World:
             "refiner": partial(self.refiner, *flags),
         }
         wait_for(lambda: self._supervise(alive, begin) and self.is_complete())
+        wait_for(lambda: self._supervise(alive, begin) and all(map(is_ready, alive.values())))
         self.stop(alive.values())
         self.settle_accounts(redis_forgot=redis_forgot)
 
@@ -196,6 +207,15 @@ class World:
                 assert code in allowed, f"{name} ended with {code}:\n{child and child.words()}"
                 alive[name] = start()
         return True
+
+
+def is_ready(child: Child) -> bool:
+    """Whether a daemon drains when it is asked to stop; before, it just ends."""
+    return "INFO ready: " in child.log.read_text()
+
+
+def nothing() -> None:
+    """Stand for the pulse of a worker process that nobody listens to."""
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
