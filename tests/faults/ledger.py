@@ -5,6 +5,8 @@ It knows the input and nothing of the product's state: every key once in the res
 book expects that, in the rejects; nothing in any queue or registry that is on its way any more.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,6 @@ REMAINS = (
     *("rq:queues", "rq:job:", "rq:finished:", "rq:failed:", "rq:results:"),
     *("contextvqa:run:", "contextvqa:prompts:"),
 )
-#: Registries of jobs that will never run again.
-ENDED = (JobStatus.FINISHED.value, JobStatus.FAILED.value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,21 +147,25 @@ class Ledger:
         if left := connection.scard(pending_key(self.directory.run)):
             findings.left_over.append(f"{left} pending")
 
+    def check_quiet(self, connection: redis.Redis) -> Findings:
+        """Check Redis at a moment when nothing runs, though records may still be queued."""
+        findings = Findings()
+        self._check_jobs(connection, findings)
+        return findings
+
     def _check_jobs(self, connection: redis.Redis, findings: Findings) -> None:
-        """Every job that Redis still has has ended, and stands in the registry of its status."""
-        registered = {
-            (status, member.decode())
-            for queue in (GENERATE, REFINE)
-            for status in ENDED
-            for member in connection.zrange(f"rq:{status}:{queue}", 0, -1)
+        """Every job is where its status says, once: queued, finished or failed."""
+        places = [place for queue in (GENERATE, REFINE) for place in _places(connection, queue)]
+        statuses = {
+            raw.decode().removeprefix("rq:job:"): connection.hget(raw, "status") or b"none"
+            for raw in connection.scan_iter("rq:job:*", count=10_000)
         }
-        for raw in connection.scan_iter("rq:job:*", count=10_000):
-            identifier = raw.decode().removeprefix("rq:job:")
-            status = (connection.hget(raw, "status") or b"none").decode()
-            if (status, identifier) not in registered:
-                findings.left_over.append(f"{identifier} is {status}, its registry has it not")
-        if len({identifier for _, identifier in registered}) < len(registered):
-            findings.doubled.append("a job is both finished and failed")
+        expected = Counter((status.decode(), job) for job, status in statuses.items())
+        for status, job in expected - Counter(places):
+            findings.left_over.append(f"{job} is {status} and not in that place")
+        for status, job in Counter(places) - expected:
+            found = statuses.get(job, b"gone").decode()
+            findings.left_over.append(f"{job} stands among the {status} and is {found}")
 
     def _check_registries(
         self, connection: redis.Redis, rejects: dict[str, dict[str, Any]], findings: Findings
@@ -192,6 +196,21 @@ def _registered(connection: redis.Redis, name: str) -> set[str]:
         *queue.finished_job_registry.get_job_ids(cleanup=False),
         *queue.failed_job_registry.get_job_ids(cleanup=False),
     }
+
+
+def _places(connection: redis.Redis, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the jobs that stand somewhere, with the status that this place means."""
+    queue = rq_queue(name, connection)
+    registries = {
+        JobStatus.STARTED: queue.started_job_registry,
+        JobStatus.FINISHED: queue.finished_job_registry,
+        JobStatus.FAILED: queue.failed_job_registry,
+        JobStatus.DEFERRED: queue.deferred_job_registry,
+    }
+    yield from ((JobStatus.QUEUED.value, job) for job in queue.job_ids)
+    for status, registry in registries.items():
+        for member in connection.zrange(registry.key, 0, -1):
+            yield status.value, member.decode().partition(":")[0]
 
 
 def _kind_of(reject: dict[str, Any]) -> Kind:

@@ -36,6 +36,11 @@ class Child:
         self.log = log
         self._status: int | None = None
 
+    @property
+    def kind(self) -> str:
+        """Which command it runs."""
+        return self.name.split()[0]
+
     def is_alive(self) -> bool:
         """Whether it has not ended."""
         return self.poll() is None

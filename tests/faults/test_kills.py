@@ -61,7 +61,7 @@ def test_a_kill_during_the_recovery_from_a_kill_changes_nothing(make_world: Make
                 world.note_fault()
 
             # Then the ones after them finish
-            world.finish((), *PATIENT)
+            world.finish([], *PATIENT)
 
 
 def wait_for_a_bad_moment(world: World, alive: dict[str, Child]) -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +83,8 @@ class World:
         self.runs_dir = directory / "runs"
         self.children: list[Child] = []
         self.script = Script()
+        #: Of all its workers.
+        self.worker_flags: Sequence[object] = ()
         #: What a test did to this world.
         self.num_faults = 0
         self.num_in_flight = 0
@@ -123,7 +125,9 @@ class World:
         alone = mock.patch.object(worker.command, "supervise", return_value=nothing).start
         patches = patches if supervised else (alone, *patches)
         fixed = ("--model", MODEL, "--image-root", self.images, "--retry-wait-s", 0.01)
-        return self.start("worker", "worker", *fixed, *flags, patches=(scripted, *patches))
+        return self.start(
+            "worker", "worker", *fixed, *self.worker_flags, *flags, patches=(scripted, *patches)
+        )
 
     def refiner(self, *flags: object, patches: Iterable[Patch] = ()) -> Child:
         """Start a refiner."""
@@ -159,28 +163,30 @@ class World:
 
     def finish(
         self,
-        children: Iterable[Child] = (),
+        daemons: Iterable[Child] = (),
         *flags: object,
         patches: Iterable[Patch] = (),
+        supervised: bool = False,
         redis_forgot: bool = False,
     ) -> None:
         """
         Enqueue all again, work until the run is complete, stop, and compare with the book.
 
         Args:
-            children: Daemons that are still there; others are started for those that end.
+            daemons: Those that are still there; others are started for those that end.
             flags: Of workers and refiners that are started.
+            patches: Of workers that are started.
 
         """
         assert self.producer().wait() == 0
-        alive = {child.name.split()[0]: child for child in children}
         begin = {
-            "worker": partial(self.worker, *flags, patches=patches),
+            "worker": partial(self.worker, *flags, patches=patches, supervised=supervised),
             "refiner": partial(self.refiner, *flags),
         }
+        alive = list(daemons)
         wait_for(lambda: self._supervise(alive, begin) and self.is_complete())
-        wait_for(lambda: self._supervise(alive, begin) and all(map(is_ready, alive.values())))
-        self.stop(alive.values())
+        wait_for(lambda: self._supervise(alive, begin) and all(map(is_ready, alive)))
+        self.stop(alive)
         self.settle_accounts(redis_forgot=redis_forgot)
 
     def stop(self, daemons: Iterable[Child]) -> None:
@@ -198,14 +204,15 @@ class World:
         report.add(self.trial.fault, findings, self.num_faults, self.num_in_flight)
         assert not findings, str(findings)
 
-    def _supervise(self, alive: dict[str, Child], begin: dict[str, Callable[[], Child]]) -> bool:
-        for name, start in begin.items():
-            child = alive.get(name)
-            if child is None or not child.is_alive():
-                code = None if child is None else child.wait()
-                allowed = (None, RESTART, -signal.SIGKILL)
-                assert code in allowed, f"{name} ended with {code}:\n{child and child.words()}"
-                alive[name] = start()
+    def _supervise(self, alive: list[Child], begin: dict[str, Callable[[], Child]]) -> bool:
+        """Start another daemon for each kind that has none; what ended must have had a reason."""
+        for child in [child for child in alive if not child.is_alive()]:
+            code = child.wait()
+            assert code in (RESTART, -signal.SIGKILL), f"{child.name} ended with {code}"
+            alive.remove(child)
+        for kind, start in begin.items():
+            if not any(child.kind == kind for child in alive):
+                alive.append(start())
         return True
 
 
