@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 from contextvqa.errors import ERROR_PREFIX, UsageError
 from contextvqa.options import ENVIRONMENT_PREFIX
 from contextvqa.progress import say
+from contextvqa.sessions import kill_orphans, kill_session, sessions_below
 
 
 class Child:
@@ -70,12 +71,21 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the whole group: a killed worker leaves its engine's processes behind."""
+        """
+        Kill it and all that it started.
+
+        A worker process under a supervisor leads a session of its own, and outlives it by a drain.
+        If it was killed before, its engine is left.
+        """
         if self._is_gone:
             return  # its process id may be another's by now
+        sessions = sessions_below(self._process.pid) if self.poll() is None else set()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        for session in sessions:
+            kill_session(session)
+        kill_orphans()
         self._is_gone = True
 
     def output(self) -> bytes:
