@@ -1,35 +1,44 @@
 """`contextvqa worker`."""
 
 import asyncio
-import signal
+from dataclasses import replace
 
 import click
 
 from contextvqa import logs
+from contextvqa.connection import connect_to_queue
 from contextvqa.daemon import ConcurrentWorker
 from contextvqa.options import takes
-from contextvqa.connection import connect_to_queue
 from contextvqa.runs import Runs
-from contextvqa.settings import Daemon, Engine, Images, Lifetime, Model, Store
+from contextvqa.settings import Daemon, Engine, Guards, Images, Lifetime, Model, Store
+from contextvqa.supervisor import supervise
 from worker.engine import Engine as VLLMEngine
 from worker.stage import Generate
 
 
 @click.command()
-@takes(Store, Model, Engine, Images, Daemon, Lifetime)
+@takes(Store, Model, Engine, Images, Guards, Daemon, Lifetime)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     store: Store,
     model: Model,
     engine: Engine,
     images: Images,
+    guards: Guards,
     daemon: Daemon,
     lifetime: Lifetime,
 ) -> None:
-    """Own one vLLM engine and generate, until stopped."""
+    """Own one vLLM engine and generate, until stopped; start anew when the engine fails."""
     logs.configure()
+    pulse = supervise(
+        stall_timeout_s=guards.stall_timeout_s,
+        drain_timeout_s=daemon.drain_timeout_s,
+        until_stdin_closes=lifetime.until_stdin_closes,
+    )
+    # From here on this is a worker process, whose standard input is held by its supervisor.
+    lifetime = replace(lifetime, until_stdin_closes=True)
     connection = connect_to_queue(store.redis_url)
-    # Until the worker drains on SIGTERM, it has claimed nothing: it ends like on Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    stage = Generate(VLLMEngine(model.model, engine), Runs(connection), images)
-    asyncio.run(ConcurrentWorker(stage, connection, daemon, lifetime).serve())
+    vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)
+    stage = Generate(vllm, Runs(connection), images, guards)
+    worker = ConcurrentWorker(stage, connection, daemon, lifetime, guards=guards, pulse=pulse)
+    asyncio.run(worker.serve())

@@ -9,6 +9,7 @@ import orjson
 
 from contextvqa import settings
 from contextvqa.errors import (
+    CrashError,
     Reason,
     RejectError,
     TransientError,
@@ -18,6 +19,7 @@ from contextvqa.errors import (
 )
 from contextvqa.settings import Sampling
 from worker import environment
+from worker.watch import TokenWatch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,8 +39,8 @@ class Written:
     output_tokens: int
 
 
-class EngineDiedError(UnavailableError):
-    """Raised when the engine cannot serve any further request: its process must go."""
+class EngineDiedError(CrashError):
+    """Raised when the engine is gone or hangs: the whole worker process must go."""
 
 
 class Engine:
@@ -48,10 +50,15 @@ class Engine:
     vLLM is imported by `start`, not by this module: it takes seconds and gigabytes.
     """
 
-    def __init__(self, model: str, options: settings.Engine) -> None:
+    def __init__(self, model: str, options: settings.Engine, *, stall_timeout_s: float) -> None:
         self.model = model
         self.options = options
+        self._stall_timeout_s = stall_timeout_s
         self._llm: Any = None
+        self._watch = TokenWatch()
+        #: Requests that vLLM has, and the tokens of those that it has ended.
+        self._num_running = 0
+        self._num_ended_tokens = 0
 
     @property
     def max_num_seqs(self) -> int:
@@ -136,6 +143,32 @@ class Engine:
             output_tokens=len(completion.token_ids),
         )
 
+    def check(self) -> None:
+        """
+        Look whether the engine still works. Costs its steps nothing.
+
+        vLLM's own health check passes on an engine that hangs, so tokens are what is looked at.
+        Requests that wait for room while others run are no stall, nor are images being rendered.
+
+        Raises:
+            EngineDiedError: Its process is gone, or no request has got a token for too long.
+
+        """
+        if self._llm is None:
+            return
+        if self._llm.errored:
+            raise EngineDiedError(f"the engine of model {self.model!r} died")
+        states = self._llm.output_processor.request_states.values()
+        num_tokens = sum(state.detokenizer.num_output_tokens() for state in states)
+        stalled_s = self._watch.stalled_s(
+            num_running=self._num_running, num_tokens=num_tokens + self._num_ended_tokens
+        )
+        if stalled_s > self._stall_timeout_s:
+            raise EngineDiedError(
+                f"the engine of model {self.model!r} hangs: no token for {stalled_s:.0f} s "
+                f"with {self._num_running} requests running"
+            )
+
     def stop(self) -> None:
         """End the engine's processes. Safe to call when it never started."""
         if self._llm is not None:
@@ -162,10 +195,15 @@ class Engine:
 
     async def _final_output(self, rendered: Any, parameters: Any, request_id: str) -> Any:
         output = None
-        async for output in self._llm.generate(rendered, parameters, request_id):  # noqa: B007
-            pass
+        self._num_running += 1
+        try:
+            async for output in self._llm.generate(rendered, parameters, request_id):  # noqa: B007
+                pass
+        finally:
+            self._num_running -= 1
         if output is None:
             raise TransientError("the engine ended a request without output")
+        self._num_ended_tokens += len(output.outputs[0].token_ids)
         return output
 
     def _arguments(self, known: set[str]) -> dict[str, Any]:

