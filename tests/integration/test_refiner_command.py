@@ -2,12 +2,14 @@
 
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redis
 
 from contextvqa.jobs import buffer_enqueue, refine_job, reject_job
+from contextvqa.pauses import pause_of, resume
 from contextvqa.queues import REFINE, rq_queue
 from contextvqa.records import ImageRecord, Rejection, record_key
 from contextvqa.run_directory import RunDirectory
@@ -107,6 +109,39 @@ def test_a_full_disk_stops_the_refiner_and_nothing_is_acknowledged_that_is_not_o
     assert run_contextvqa(*refiner, "--burst").returncode == 0
     ids = [line["id"] for line in read_lines(runs_dir / "r" / "results.jsonl")]
     assert sorted(ids) == list(range(200))
+
+
+def test_a_damaged_run_is_paused_with_the_line_named_and_the_others_go_on(
+    connection: redis.Redis, refiner: list[object], runs_dir: Path
+) -> None:
+    # Given a run with a damaged line in the middle, and another one
+    healthy = RunDirectory(runs_dir, "healthy")
+    healthy.begin("m", Sampling(), "in.json")
+    damaged = RunDirectory(runs_dir, "r")
+    damaged.results_path.write_bytes(b'{"id": 1, "meta"\n')
+    enqueue_generations(connection, range(1, 11))
+    others = [replace(record(number), run="healthy") for number in range(1, 11)]
+    specs = [refine_job(generation_of(other, TEXT.format(number=other.id))) for other in others]
+    with connection.pipeline() as pipeline:
+        buffer_enqueue(specs, rq_queue(REFINE, connection), pipeline)
+        pipeline.execute()
+
+    # When a refiner serves both
+    done = run_contextvqa(*refiner, "--burst")
+
+    # Then it wrote the one, and paused the other with what is wrong with it
+    assert done.returncode == 0
+    assert len(read_lines(healthy.results_path)) == 10
+    why = pause_of(connection, "r")
+    assert why is not None
+    assert "results.jsonl, line 1" in why.message
+    assert rq_queue(REFINE, connection).deferred_job_registry.get_job_count(cleanup=False) == 10
+
+    # And once the line is mended and the run resumed, nothing of it is missing
+    damaged.results_path.write_bytes(b"")
+    resume(connection, "r")
+    assert run_contextvqa(*refiner, "--burst").returncode == 0
+    assert sorted(line["id"] for line in read_lines(damaged.results_path)) == list(range(1, 11))
 
 
 def test_sigterm_ends_an_idle_refiner_with_exit_code_0(
