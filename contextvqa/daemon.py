@@ -225,7 +225,10 @@ class ConcurrentWorker(BaseWorker):
 
     def _give_up(self, error: BaseException) -> None:
         """Stop for good; what is in flight may still end, unless the stage is beyond that."""
-        self._fatal = self._fatal or error
+        is_worse = isinstance(error, CrashError) and not isinstance(self._fatal, CrashError)
+        if self._fatal is None or is_worse:
+            log.error("stopping: %s", error)
+            self._fatal = error
         self._stop_claiming()
         if isinstance(error, CrashError):
             self._cancel(list(self.in_flight))
@@ -268,7 +271,6 @@ class ConcurrentWorker(BaseWorker):
             try:
                 self.stage.check()
             except RestartError as error:
-                log.error("%s", error)  # noqa: TRY400 - no bug of ours
                 self._give_up(error)
             await asyncio.sleep(BEAT_INTERVAL_S)
 

@@ -28,8 +28,9 @@ IDLE_S = 3.0
 MAX_PASSES = 3
 #: Exit code of a traceback.
 BUG = 1
-#: Beyond the drain timeout, seconds that a child gets to close its engine and files.
-STOP_MARGIN_S = 15.0
+#: Beyond the drain timeout, seconds that a child gets to close its engine and files: more than
+#: the worker's supervisor gives its own.
+STOP_MARGIN_S = 20.0
 
 #: What the exit code of a daemon that ended by itself makes of the run.
 ENDINGS = {kind.exit_code: kind for kind in (UsageError, UnavailableError)}

@@ -27,7 +27,7 @@ LOOK_INTERVAL_S = 1.0
 #: Least silence that counts as stuck, in seconds: pulses come every 3 s, on a busy machine later.
 MIN_STALL_S = 15.0
 #: Beyond the drain timeout, seconds that a worker process gets to settle and to end its engine.
-STOP_MARGIN_S = 10.0
+STOP_MARGIN_S = 15.0
 #: Wait before another start, give or take half; doubled after each one that never got ready.
 RESTART_WAIT_S = 1.0
 #: Worker processes in a row that never got ready, after which no other is tried.

@@ -14,7 +14,7 @@ from tests.stages import BURST, EchoStage, enqueue, serve, until
 #: Bytes of Redis per queued record of the tests' size: the row is most of it, nothing is repeated.
 MAX_QUEUED_BYTES = 1_500
 #: Bytes per finished record, until `--result-ttl-s` has passed.
-MAX_FINISHED_BYTES = 1_500
+MAX_FINISHED_BYTES = 2_000
 
 
 class SlowRefine(EchoStage):

@@ -117,6 +117,26 @@ def test_a_planned_restart_lets_what_is_in_flight_end_and_counts_nothing(
     assert pending(connection) == 20
 
 
+def test_an_engine_that_dies_while_its_worker_drains_for_a_restart_still_counts_a_crash(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 4)
+
+    async def die_while_draining(record: ImageRecord) -> None:
+        stage.ailment = RestartError("memory")
+        await worker._stopping.wait()
+        if record.id == 1:
+            raise CrashError("the engine died")
+        await asyncio.Event().wait()
+
+    stage = EchoStage(die_while_draining)
+    worker = ConcurrentWorker(stage, connection, Daemon(), BURST)
+    with pytest.raises(CrashError):
+        asyncio.run(worker.serve())
+
+    assert crash_counts(connection) == [1, 1, 1, 1]
+
+
 def test_the_jobs_of_a_worker_whose_process_has_gone_come_back_at_the_first_look(
     connection: redis.Redis, runs_dir: Path
 ) -> None:
