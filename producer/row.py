@@ -8,7 +8,7 @@ import re
 import reprlib
 from dataclasses import dataclass
 
-from contextvqa.records import RecordId
+from contextvqa.records import RecordId, record_key
 from producer.prompt import DEFAULT_PROMPT
 
 #: Beyond it, floats skip whole numbers, and two ids could become one.
@@ -34,6 +34,11 @@ class Row:
     image: tuple[str, ...]
     #: Without image placeholders: the images always come first.
     prompt: str
+
+    @property
+    def key(self) -> str:
+        """The key of its record, see `record_key`."""
+        return record_key(self.id, self.image, self.prompt)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,78 @@
+"""The rejects of a run that count: of each key without a result, the line of its last attempt."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from contextvqa.errors import RejectError, RunError
+from contextvqa.key_index import KeyIndex, entry_of
+from contextvqa.records import ImageRecord, from_payload
+from contextvqa.run_directory import RunDirectory
+
+KEY = re.compile(r"[0-9a-f]{32}")
+
+#: A rejects line, decoded.
+RejectLine = dict[str, Any]
+
+
+class Rejects:
+    """
+    The rejects of one run at one moment; iterating streams their lines.
+
+    Raises:
+        RunError: A line of its files is damaged.
+
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.run = directory.run
+        self.results = KeyIndex(directory.results_path)
+        self.rejects = KeyIndex(directory.rejects_path)
+        # In this order: a success that comes late is seen.
+        self.rejects.follow()
+        self.results.follow()
+
+    def __iter__(self) -> Iterator[RejectLine]:
+        if not self.rejects.num_lines:
+            return
+        with self.rejects.path.open("rb") as file:
+            while file.tell() < self.rejects.offset:
+                line = file.readline()
+                key, attempt = entry_of(line)
+                name = key.hex()
+                if attempt == self.rejects.attempt(name) and name not in self.results:
+                    yield orjson.loads(line)
+
+    def count_reasons(self) -> Counter[str]:
+        """Count the rejects by reason."""
+        return Counter(str(line.get("reason")) for line in self)
+
+    def knows(self, key: str) -> bool:
+        """Whether a record of this key was rejected or accepted."""
+        return bool(KEY.fullmatch(key)) and (key in self.rejects or key in self.results)
+
+    def next_attempt(self, line: RejectLine) -> ImageRecord:
+        """
+        Return the record of a reject as it is tried again.
+
+        Raises:
+            RunError: The line lacks what makes a record.
+
+        """
+        meta = line["meta"]
+        payload = {
+            **{name: line.get(name) for name in ("id", "image")},
+            **{name: meta.get(name) for name in ("key", "prompt_digest", "prompt")},
+            "run": self.run,
+            "attempt": self.rejects.attempt(meta["key"]) + 1,
+        }
+        try:
+            return from_payload(payload, ImageRecord)
+        except RejectError as error:
+            raise RunError(
+                f"{self.rejects.path}: the line of key {meta['key']} is no reject of this version "
+                f"({error}); repair or remove it."
+            ) from error
