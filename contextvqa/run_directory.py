@@ -6,11 +6,14 @@ A run is a directory: what was asked (run.json), what came of it (results, rejec
       results.jsonl    one line per accepted record
       rejects.jsonl    one line per record that ended otherwise
       redis/           the embedded server's data, for `contextvqa run`
+      .lock            held by whoever starts and stops that server
       logs/            what its worker and refiner said
 """
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,10 +86,49 @@ class RunDirectory:
         self.rejects_path = self.path / "rejects.jsonl"
         self.redis_path = self.path / "redis"
         self.logs_path = self.path / "logs"
+        self._lock_path = self.path / ".lock"
 
     def exists(self) -> bool:
         """Whether the run was ever begun."""
         return self.config_path.exists()
+
+    def check_exists(self) -> None:
+        """Raise UsageError where the run was never begun."""
+        if not self.exists():
+            raise UsageError(
+                f"there is no run {self.run!r} in {self.path.parent}; "
+                "`contextvqa status` without a name lists what is there."
+            )
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """
+        Keep others from starting and stopping the run's embedded server.
+
+        Raises:
+            UsageError: Somebody does already, or the directory cannot be written.
+
+        """
+        try:
+            descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(f"cannot write {self._lock_path}: {error.strerror}.") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another `contextvqa run` or `retry` is at work on {self.path}; wait for it, "
+                    "or stop it."
+                ) from error
+            except OSError as error:
+                raise UsageError(
+                    f"cannot lock {self._lock_path}: {error.strerror}; put --runs-dir on a file "
+                    "system that has locks."
+                ) from error
+            yield
+        finally:
+            os.close(descriptor)
 
     def create(self) -> None:
         """
