@@ -37,6 +37,11 @@ COMMANDS = {
     "worker": Target("worker.command:command", "Own an engine and generate, until stopped."),
     "refiner": Target("refiner.command:command", "Parse generations and append the results."),
     "status": Target("contextvqa.status:command", "Counts, rate, workers, rejects by reason."),
+    "wait": Target("contextvqa.wait:command", "Return when a run is complete."),
+    "audit": Target("producer.audit:command", "Prove that no record of a run is lost."),
+    "retry": Target("producer.retry:command", "Put chosen rejects of a run into the queue again."),
+    "pause": Target("contextvqa.pauses:pause_command", "Stop executing a run's records."),
+    "resume": Target("contextvqa.pauses:resume_command", "Go on with a paused run."),
     "parse": Target("refiner.parse:command", "The refiner alone: raw texts in, records out."),
 }
 

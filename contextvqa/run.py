@@ -1,7 +1,5 @@
 """`contextvqa run`: the whole pipeline on this machine, from an input to a complete run."""
 
-import fcntl
-import os
 import shlex
 import signal
 import sys
@@ -13,21 +11,22 @@ from pathlib import Path
 
 import click
 
+from contextvqa.completion import check_rejects, summarize
+from contextvqa.connection import connect
 from contextvqa.errors import (
     IncompleteError,
+    RunError,
     SinkError,
-    TooManyRejectsError,
     UnavailableError,
     UsageError,
 )
 from contextvqa.local_run import Commands, LocalRun
 from contextvqa.options import INPUT_FILE, RUN, as_flags, takes
 from contextvqa.progress import say
-from contextvqa.connection import connect
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Daemon, Engine, Flow, Images, Model, Rejects, Sampling, Store
-from contextvqa.state import RunState, RunWatcher
+from contextvqa.state import RunWatcher
 
 
 @click.command()
@@ -60,7 +59,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     began = time.monotonic()
     with ExitStack() as stack:
         directory.create()
-        stack.enter_context(_alone(directory))
+        stack.enter_context(directory.alone())
         stack.enter_context(_telling_how_to_resume())
         if store.redis_url is None:
             say("starting the embedded server")
@@ -83,16 +82,11 @@ def command(  # noqa: PLR0913 - one parameter per group of options
         )
         local = LocalRun(watcher, commands, drain_timeout_s=daemon.drain_timeout_s)
         state = local.complete()
-    _summarize(watcher, state, time.monotonic() - began)
+    summarize(watcher, state, time.monotonic() - began)
     click.echo(directory.results_path)
     if local.num_bad_rows:
         raise UsageError(f"{local.num_bad_rows} rows of {source} are bad and were left out.")
-    if rejects.is_exceeded(state.rejected, state.ended):
-        raise TooManyRejectsError(
-            f"{state.rejected} of {state.ended} records were rejected, more than --max-rejects "
-            f"{rejects.max_rejects}; {directory.rejects_path} says why. To try them again, remove "
-            "their lines there and run the same command."
-        )
+    check_rejects(watcher, state, rejects)
 
 
 @contextmanager
@@ -103,35 +97,6 @@ def _telling_how_to_resume() -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"interrupted; to resume: {command}")
         raise
-    except (IncompleteError, SinkError, UnavailableError):
+    except (IncompleteError, RunError, SinkError, UnavailableError):
         say(f"to resume: {command}")
         raise
-
-
-@contextmanager
-def _alone(directory: RunDirectory) -> Iterator[None]:
-    """Refuse a second `run` on the same directory: it would stop the first one's server."""
-    path = directory.path / ".lock"
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}.") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another `contextvqa run` is at work on {directory.path}; wait for it, or stop it."
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _summarize(watcher: RunWatcher, state: RunState, elapsed_s: float) -> None:
-    say(
-        f"complete: {state.ended} records, {state.accepted} accepted, {state.rejected} rejected, "
-        f"in {elapsed_s:.1f} s"
-    )
-    for reason, reject in watcher.rejects().items():
-        say(reject.describe(reason))
