@@ -25,14 +25,24 @@ from contextvqa.options import INPUT_FILE, RUN, as_flags, takes
 from contextvqa.progress import say
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
-from contextvqa.settings import Daemon, Engine, Flow, Images, Model, Rejects, Sampling, Store
+from contextvqa.settings import (
+    Daemon,
+    Engine,
+    Flow,
+    Guards,
+    Images,
+    Model,
+    Rejects,
+    Sampling,
+    Store,
+)
 from contextvqa.state import RunWatcher
 
 
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
-@takes(Store, Model, Sampling, Engine, Images, Flow, Daemon, Rejects)
+@takes(Store, Model, Sampling, Engine, Images, Flow, Guards, Daemon, Rejects)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -43,6 +53,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     engine: Engine,
     images: Images,
     flow: Flow,
+    guards: Guards,
     daemon: Daemon,
     rejects: Rejects,
 ) -> None:
@@ -76,7 +87,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             is_input_lasting=Path(source).is_file(),
             worker=[
                 *("worker", *shared, *as_flags(model), *as_flags(engine)),
-                *(*as_flags(images), *as_flags(daemon), "--until-stdin-closes"),
+                *(*as_flags(images), *as_flags(guards), *as_flags(daemon), "--until-stdin-closes"),
             ],
             refiner=["refiner", *shared, *as_flags(daemon), "--until-stdin-closes"],
         )

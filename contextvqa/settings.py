@@ -128,7 +128,7 @@ class Guards:
         10_000, "Queued generations at which workers stop claiming, until half of them are refined."
     )
     breaker_share: float = setting(
-        0.5, "Share of a run's last executions failing alike at which it is paused; 1 is never."
+        0.5, "Share of a run's last executions failing alike above which it is paused; 1 is never."
     )
     breaker_window: int = setting(100, "Executions of a run that this share is taken of.")
     stall_timeout_s: float = setting(
