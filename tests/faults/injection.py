@@ -10,12 +10,14 @@ import os
 import select
 import signal
 import struct
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 from redis.connection import AbstractConnection
 
+from contextvqa.sink import Line, Sink
 from tests.faults.processes import Patch
 
 #: Longest that a server may take to answer before its answer counts as lost, in seconds.
@@ -112,3 +114,21 @@ def _at_send(number: int, act: Act, tally: Tally, *, exec_only: bool = False) ->
 def _is_exec(command: Any) -> bool:
     chunks = [command] if isinstance(command, bytes | str) else list(command)
     return any(b"\r\nEXEC\r\n" in bytes(chunk) for chunk in chunks)
+
+
+def stop_before_write() -> Patch:
+    """Stop the child, as a debugger or a hypervisor may, before its first append takes the lock."""
+    numbers = itertools.count()
+
+    def patch() -> None:
+        append = Sink.append
+
+        def stopping(self: Sink, lines: Sequence[Line]) -> int:
+            if next(numbers) == 0:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(0.05)  # the signal takes effect on this thread a little later
+            return append(self, lines)
+
+        Sink.append = stopping  # type: ignore[method-assign]
+
+    return patch

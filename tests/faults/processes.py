@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
+
 from contextvqa.sessions import kill_session, sessions_below
 
 #: Longest that a child may take to end on its own, in seconds: then the test fails.
@@ -44,6 +46,10 @@ class Child:
     def is_alive(self) -> bool:
         """Whether it has not ended."""
         return self.poll() is None
+
+    def is_stopped(self) -> bool:
+        """Whether it sleeps after SIGSTOP."""
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
     def poll(self) -> int | None:
         """Return the exit code, negative for a signal; None while it runs."""
