@@ -21,6 +21,7 @@ from contextvqa.errors import RejectError
 from contextvqa.job_hash import MAX_PAYLOAD_BYTES, JobHash, count, job_of, restore, too_large
 from contextvqa.jobs import NEXT_QUEUE, buffer_ended
 from contextvqa.outcomes import Claim, Outcome, Queued, is_ours, select
+from contextvqa.pauses import Pause, pause
 from contextvqa.queues import LIVE, PAUSED, claimants_key, claimed_key, rq_queue, worker_key
 from contextvqa.transactions import RedisCommand, transact
 from contextvqa.watermark import Watermark
@@ -171,6 +172,12 @@ class Claims:
 
         reads: list[RedisCommand] = [*(("HGETALL", key) for key in keys), ("HKEYS", PAUSED)]
         return transact(self.connection, [*keys, PAUSED], reads, start)
+
+    def pause(self, run: str, why: Pause) -> bool:
+        """Pause a run; return whether it was not paused yet. What is claimed next knows of it."""
+        is_new = pause(self.connection, run, why)
+        self.paused = self.paused | {run}
+        return is_new
 
     def _take(self, limit: int) -> list[str]:
         """Move ids to our claimed list; it may hold some already, from a call cut short."""

@@ -17,7 +17,7 @@ from contextvqa.outcomes import (
     read_record,
     rejected,
 )
-from contextvqa.pauses import Pause, pause
+from contextvqa.pauses import Pause
 from contextvqa.redis_thread import RedisThread
 from contextvqa.settings import Daemon, Guards
 from contextvqa.stage import Stage
@@ -41,6 +41,8 @@ class Executor:
         self.redis = redis
         self.daemon = daemon
         self.breaker = Breaker(guards.breaker_window, guards.breaker_share)
+        #: Runs on their way to be paused.
+        self._pausing: set[str] = set()
 
     async def execute(self, claim: Claim) -> Outcome:
         """
@@ -104,7 +106,7 @@ class Executor:
         if named is None:
             return False
         run, _ = named
-        if run in self.claims.paused:
+        if run in self.claims.paused or run in self._pausing:
             return True
         if not self.breaker.note(run, kind):
             return False
@@ -115,7 +117,8 @@ class Executor:
         named = run_and_key(claim.job.id)
         assert named is not None  # noqa: S101 - checked before it was executed
         run, _ = named
+        self._pausing.add(run)
         why = Pause.now(reason, message, self.claims.worker)
-        self.claims.paused = self.claims.paused | {run}
-        if await self.redis.call(pause, self.claims.connection, run, why):
-            log.error("paused: %s", why.describe(run))
+        if await self.redis.call(self.claims.pause, run, why):
+            log.error("paused: %s", why.advise(run))
+        self._pausing.discard(run)

@@ -112,7 +112,8 @@ class LocalRun:
             state = self.watcher.look()
             progress.show(state)
             if state.paused:
-                raise IncompleteError(state.paused.describe(state.run))
+                why = state.paused.describe(state.run)
+                raise IncompleteError(f"{why}; mend that, and give the same command again.")
             if not state.is_idle:
                 busy_at = time.monotonic()
             # Idle with records pending: somebody removed their jobs; they are enqueued again.

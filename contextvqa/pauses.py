@@ -42,11 +42,13 @@ class Pause:
         return cls(reason=reason, message=message, by=by, at=at)
 
     def describe(self, run: str) -> str:
-        """Return what people read, and what to do."""
-        return (
-            f"run {run!r} is paused since {self.at} by {self.by}: {self.reason}: {self.message}; "
-            f"when that is mended: contextvqa resume {run}"
-        )
+        """Return what people read."""
+        message = self.message.removesuffix(".")
+        return f"run {run!r} is paused since {self.at} by {self.by}: {self.reason}: {message}"
+
+    def advise(self, run: str) -> str:
+        """Return the same, and what to do."""
+        return f"{self.describe(run)}; when that is mended: contextvqa resume {run}"
 
 
 def pause(connection: redis.Redis, run: str, why: Pause) -> bool:

@@ -123,7 +123,8 @@ def _text(report: dict[str, Any]) -> str:
     counts = f"{report['accepted']} accepted, {report['rejected']} rejected, pending {pending}"
     lines = [f"run {report['run']}: {counts}"]
     if report["paused"]:
-        lines.append(f"  {Pause(**report['paused']).describe(report['run'])}")
+        pause = Pause(**report["paused"])
+        lines.append(f"  {pause.advise(report['run'])}")
     if report["rate"]:
         eta = f", about {report['eta_s']} s left" if report["eta_s"] else ""
         lines.append(f"  {report['rate']} records/s{eta}")

@@ -53,7 +53,7 @@ def _wait(watcher: RunWatcher, deadline: float | None) -> RunState:
             state = watcher.look()
             progress.show(state)
             if state.paused:
-                raise IncompleteError(state.paused.describe(state.run))
+                raise IncompleteError(state.paused.advise(state.run))
             if not state.pending and state.ended:
                 return state
             now = time.monotonic()

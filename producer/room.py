@@ -33,6 +33,6 @@ class Room:
     def _obstacle(self) -> str:
         pause = pause_of(self.connection, self.run)
         if pause is not None:
-            return f"waiting: {pause.describe(self.run)}"
+            return f"waiting: {pause.advise(self.run)}"
         depth = self._queue.count
         return f"waiting: {depth} records are queued" if self._watermark.holds(depth) else ""

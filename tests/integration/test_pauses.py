@@ -212,3 +212,19 @@ def test_the_producer_of_a_paused_run_waits_and_goes_on_when_it_is_resumed(
     assert asyncio.run(scenario()) == 0
     assert rq_queue(GENERATE, connection).count == 51
     assert RunDirectory(runs_dir, "begun").exists()
+
+
+def test_a_look_that_is_under_way_when_a_run_is_paused_forgets_nothing(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    # Given two thousand records, many in flight, and claims that go on while they fail
+    enqueue(connection, runs_dir, 2000)
+
+    async def fail_soon(record: ImageRecord) -> None:
+        await asyncio.sleep(0.001 * (int(record.id) % 7))
+        await lost_mount(record)
+
+    serve(connection, EchoStage(fail_soon, max_in_flight=160), guards=Guards())
+
+    # Then the rejects are those that it took to see it
+    assert rq_queue(REFINE, connection).count == 50
