@@ -20,6 +20,7 @@ from contextvqa.errors import Reason, RejectError, TransientError
 from contextvqa.records import prompt_digest
 from contextvqa.settings import Engine as EngineOptions
 from contextvqa.settings import Sampling
+from tests.faults.tally import Tally
 from worker.engine import Engine, EngineDiedError, Written
 from worker.watch import TokenWatch
 
@@ -40,6 +41,8 @@ class Script:
     start_s: float = 0.0
     #: Requests in flight at which the process gets a SIGTERM; 0 for never.
     stop_after: int = 0
+    #: Counts the requests of a worker process.
+    executed: Tally | None = None
 
 
 def scripted_text(colour: tuple[int, ...], prompt: str, seed: int) -> str:
@@ -85,6 +88,8 @@ class ScriptedEngine(Engine):
         assert isinstance(colour, tuple)
         self._death = self._death or asyncio.Event()
         self.num_begun += 1
+        if self.script.executed is not None:
+            self.script.executed.value += 1
         if self.num_begun == self.script.stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
         self.num_running += 1

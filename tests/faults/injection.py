@@ -5,11 +5,9 @@ Points are numbered by what a process sends to Redis. A first run without a faul
 """
 
 import itertools
-import mmap
 import os
 import select
 import signal
-import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,29 +17,13 @@ from redis.connection import AbstractConnection
 
 from contextvqa.sink import Line, Sink
 from tests.faults.processes import Patch
+from tests.faults.tally import Tally
 
 #: Longest that a server may take to answer before its answer counts as lost, in seconds.
 ANSWER_S = 10.0
 
 Send = Callable[..., None]
 Act = Callable[[Send, AbstractConnection, Any], None]
-
-
-class Tally:
-    """A number that a child counts up and its parent reads, also after the child was killed."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8)
-
-    @property
-    def value(self) -> int:
-        """The number now."""
-        number: int = struct.unpack("q", self._memory[:8])[0]
-        return number
-
-    @value.setter
-    def value(self, number: int) -> None:
-        self._memory[:8] = struct.pack("q", number)
 
 
 def count_sends(tally: Tally, *, exec_only: bool = False) -> Patch:

@@ -44,6 +44,10 @@ class Report:
         line.doubled += len(findings.doubled) + len(findings.mixed)
         line.left_over += len(findings.left_over)
 
+    def note(self, fault: str, faults: int = 1) -> None:
+        """Enter a trial that leaves nothing to compare."""
+        self.add(fault, Findings(), faults, 0)
+
     def add_time(self, fault: str, duration_s: float) -> None:
         """Enter the time of a trial, whatever came of it."""
         self.lines.setdefault(fault, Line()).duration_s += duration_s

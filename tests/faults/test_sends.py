@@ -9,7 +9,6 @@ import pytest
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
 from tests.faults.injection import (
-    Tally,
     count_sends,
     kill_at_send,
     lose_reply_at_exec,
@@ -18,6 +17,7 @@ from tests.faults.injection import (
 from tests.faults.phases import NUM_RECORDS, PHASES, Phase
 from tests.faults.plan import trials
 from tests.faults.processes import Patch
+from tests.faults.tally import Tally
 from tests.faults.world import World, entries
 
 #: Beats go on for as long as the phase does, and repeat themselves: so many sends hold all kinds.
