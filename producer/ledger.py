@@ -80,9 +80,10 @@ class Ledger:
         #: Keys that were on their way when we looked, and those of them that will not arrive.
         self._live_keys: set[str] = set()
         self._stuck_keys: set[str] = set()
-        if self._live:
-            self._look_at_redis(self._live)
+        members = self._live.pending() if self._live else set()
         self._follow()
+        if self._live:
+            self._part(members, self._live)
         for key in self.results.repeated:
             self.findings.doubled.note(f"key {key.hex()}")
 
@@ -133,13 +134,10 @@ class Ledger:
         counts.others = known - (len(seen) - self.findings.missing.count)
         return counts
 
-    def _look_at_redis(self, live: LiveRecords) -> None:
-        members = live.pending()
+    def _part(self, members: set[str], live: LiveRecords) -> None:
+        """Part what is on its way from what is so in name only."""
         self._live_keys = {member for member in members if KEY.fullmatch(member)}
-        self._follow()
         without_job = live.stuck([key for key in self._live_keys if key not in self.results])
-        # Their jobs may have ended between the two looks.
-        self._follow()
         self._live_keys -= without_job
         self._stuck_keys = {
             key for key in without_job if key not in self.results and key not in self.rejects

@@ -17,7 +17,10 @@ from contextvqa.jobs import Kind, job_id
 from contextvqa.pauses import Pause, pause
 from contextvqa.queues import GENERATE, pending_key, rq_queue
 from contextvqa.records import ImageRecord
+from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
+from producer.ledger import Findings, Ledger
+from producer.live import LiveRecords
 from tests.integration.stand_in import BAD, GOOD, generate, work_off
 from tests.support import clean_environment, contextvqa, read_lines, run_contextvqa
 
@@ -256,6 +259,29 @@ def test_what_is_no_run_is_refused(places: list[object]) -> None:
         done = run_contextvqa(command, "other", *places)
         assert done.returncode == 2
         assert "there is no run 'other'" in done.stderr
+
+
+def test_what_is_enqueued_and_what_ends_between_two_looks_is_not_missing(
+    connection: redis.Redis, places: list[object], runs_dir: Path, tmp_path: Path
+) -> None:
+    grown = tmp_path / "grown.jsonl"
+    grown.write_text('{"image": "a.png"}\n{"image": "e.png"}\n{"image": "f.png"}\n')
+    ledger = Ledger(RunDirectory(runs_dir, "r"), connection)
+    work_off(connection, lambda _: GOOD, places)
+    run_contextvqa("enqueue", grown, "--run", "r", *places)
+
+    counts = ledger.compare((str(grown),))
+
+    assert ledger.findings == Findings()
+    assert (ledger.done, ledger.pending, counts.others) == (4, 2, 3)
+
+
+def test_a_record_that_has_ended_since_is_not_stuck(
+    connection: redis.Redis, complete: Path
+) -> None:
+    key = read_lines(complete / "results.jsonl")[0]["meta"]["key"]
+
+    assert LiveRecords(connection, "r").stuck([key]) == set()
 
 
 def write_slowly(_: ImageRecord) -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 import orjson
 import pytest
 import redis
+from rq.job import Job
 
 from contextvqa.connection import connect
+from contextvqa.jobs import Kind, job_id
 from contextvqa.queues import GENERATE, prompts_key, rq_queue
 from contextvqa.records import derive_seed
 from contextvqa.run_directory import RunDirectory
@@ -109,6 +111,33 @@ def test_what_rq_lists_as_ended_is_listed_as_queued_alone(
 
     assert (queue.count, queue.finished_job_registry.count) == (3, 1)
     assert queue.failed_job_registry.count == 0
+
+
+def test_the_reason_of_the_last_attempt_is_the_one_that_counts(
+    connection: redis.Redis, places: list[object]
+) -> None:
+    run_contextvqa("retry", "r", "--reason", "parse.no_pairs", *places)
+    work_off(connection, lambda _: None, places)
+
+    earlier = run_contextvqa("retry", "r", "--reason", "parse.no_pairs", *places)
+    last = run_contextvqa("retry", "r", "--reason", "image.not_found", *places)
+
+    assert "nothing to retry" in earlier.stderr
+    assert "3 rejects enqueued again" in last.stderr
+
+
+def test_a_retried_reject_whose_job_is_lost_is_a_reject_again_once_enqueue_has_looked(
+    connection: redis.Redis, places: list[object], run: Path, source: Path
+) -> None:
+    run_contextvqa("retry", "r", "--all", *places)
+    connection.delete(Job.key_for(job_id("r", key_of(run, "bad.png"), Kind.GENERATE)))
+
+    run_contextvqa("enqueue", source, "--run", "r", *places)
+
+    assert Runs(connection).num_pending("r") == 2
+    assert run_contextvqa("retry", "r", "--all", *places, "--json").stdout.startswith(
+        '{"enqueued":1,"live":2,'
+    )
 
 
 def test_an_unknown_reason_is_refused_with_those_of_the_run_and_one_without_rejects_is_not(

@@ -337,7 +337,7 @@ def test_lines_longer_than_a_read_are_followed(
 def test_an_index_knows_last_attempts_and_repeated_keys_and_may_go_on_after_damage(
     directory: RunDirectory,
 ) -> None:
-    lines = [reject(1), reject(2), reject(1, 2), reject(3)]
+    lines = [reject(1, 2), reject(2), reject(1), reject(3)]
     damaged = b'{"meta": {"key": 7}}\n[1]\n\n{"attempts": 0, "meta": {"key": "00"}}\n'
     directory.rejects_path.write_bytes(
         b"".join(item.data for item in lines[:2]) + damaged + lines[2].data + lines[3].data[:-1]
