@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import redis
 from redis.client import Pipeline
+from rq.utils import as_text
 
 from contextvqa.errors import TransientError, UsageError
 from contextvqa.queues import pending_key, prompts_key, run_key
@@ -84,6 +85,10 @@ class Runs:
     def num_pending(self, run: str) -> int:
         """Return how many of the run's records are on their way."""
         return self.connection.scard(pending_key(run))
+
+    def pending_keys(self, run: str) -> list[str]:
+        """Return the keys of the run's records that are on their way."""
+        return [as_text(member) for member in self.connection.smembers(pending_key(run))]
 
     def _field(self, key: str, name: str) -> bytes | None:
         try:

@@ -101,7 +101,7 @@ class RunWatcher:
         return RunState(
             run=self.directory.run,
             accepted=len(self._results),
-            rejected=self._rejects.count_outside(self._results),
+            rejected=self._num_rejected(),
             pending=pending,
             queues=queues,
             workers=workers,
@@ -123,6 +123,14 @@ class RunWatcher:
             )
             for reason, count in counts.most_common()
         }
+
+    def _num_rejected(self) -> int:
+        """Count the rejects that are not being tried again."""
+        num_rejected = self._rejects.count_outside(self._results)
+        if not num_rejected or self.connection is None:
+            return num_rejected
+        keys = Runs(self.connection).pending_keys(self.directory.run)
+        return num_rejected - sum(key in self._rejects and key not in self._results for key in keys)
 
     def _count(
         self,

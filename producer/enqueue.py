@@ -3,23 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import redis
-from redis.client import Pipeline
-from rq.job import Job
 
-from contextvqa.jobs import Kind, buffer_enqueue, generate_job, job_ids
-from contextvqa.queues import GENERATE, LIVE, pending_key, rq_queue
-from contextvqa.records import ImageRecord, record_key
+from contextvqa.records import ImageRecord
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
-from contextvqa.sink import KeyIndex
-from contextvqa.transactions import RedisCommand, transact
+from producer.batch import BATCH, BatchEnqueuer
 from producer.rows import BadRow, Row
-
-#: Rows looked up and enqueued in one transaction.
-BATCH = 500
 
 
 @dataclass(slots=True)
@@ -43,13 +34,10 @@ class Enqueuer:
     """Puts the records of one run into the queue."""
 
     def __init__(self, connection: redis.Redis, directory: RunDirectory, runs: Runs) -> None:
-        self.connection = connection
         self.run = directory.run
         self.runs = runs
-        self.queue = rq_queue(GENERATE, connection)
-        self.results = KeyIndex(directory.results_path)
-        self.rejects = KeyIndex(directory.rejects_path)
         self.counts = Counts()
+        self._batches = BatchEnqueuer(connection, directory)
 
     def enqueue(
         self,
@@ -71,7 +59,10 @@ class Enqueuer:
             make_room()
             distinct = {record.key: record for record in reversed(batch)}
             self.counts.duplicates += len(batch) - len(distinct)
-            self._enqueue_batch(list(reversed(distinct.values())))
+            done, live, enqueued = self._batches.enqueue(list(reversed(distinct.values())))
+            self.counts.done += done
+            self.counts.live += live
+            self.counts.enqueued += enqueued
         return self.counts
 
     def _records(
@@ -89,47 +80,9 @@ class Enqueuer:
         digest, prompt = self.runs.store_prompt(self.run, row.prompt)
         return ImageRecord(
             run=self.run,
-            key=record_key(row.id, row.image, row.prompt),
+            key=row.key,
             id=row.number if row.id is None else row.id,
             image=row.image,
             prompt_digest=digest,
             prompt=prompt,
         )
-
-    def _enqueue_batch(self, records: list[ImageRecord]) -> None:
-        keys = [[Job.key_for(job_id) for job_id in job_ids(record)] for record in records]
-        flat = [key for group in keys for key in group]
-        reads: list[RedisCommand] = [("HGET", key, "status") for key in flat]
-
-        def write(pipeline: Pipeline, replies: list[Any]) -> Counts:
-            # A job is settled after its line is on disk: whoever is not live now and has ended
-            # before this look at the files is in them.
-            self.results.follow()
-            self.rejects.follow()
-            counts, missing, ended = Counts(), [], []
-            size = len(Kind)
-            groups = [replies[at : at + size] for at in range(0, len(replies), size)]
-            for record, job_keys, statuses in zip(records, keys, groups, strict=True):
-                is_live = any(status in LIVE for status in statuses)
-                if record.key in self.results or record.key in self.rejects:
-                    counts.done += 1
-                    if not is_live:
-                        ended.append(record.key)
-                elif is_live:
-                    counts.live += 1
-                else:
-                    missing.append((generate_job(record), job_keys))
-            if ended:
-                # Somebody else may have removed their jobs before they were settled.
-                pipeline.srem(pending_key(self.run), *ended)
-            if missing:
-                pipeline.delete(*(key for _, group in missing for key in group))
-                buffer_enqueue([spec for spec, _ in missing], self.queue, pipeline)
-                pipeline.sadd(pending_key(self.run), *(spec.record.key for spec, _ in missing))
-            counts.enqueued = len(missing)
-            return counts
-
-        counts = transact(self.connection, flat, reads, write)
-        self.counts.done += counts.done
-        self.counts.live += counts.live
-        self.counts.enqueued += counts.enqueued
