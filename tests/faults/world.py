@@ -85,6 +85,8 @@ class World:
         self.script = Script()
         #: Of all its workers.
         self.worker_flags: Sequence[object] = ()
+        #: Of all its processes.
+        self.patches: Sequence[Patch] = ()
         #: What a test did to this world.
         self.num_faults = 0
         self.num_in_flight = 0
@@ -143,7 +145,7 @@ class World:
             f"{name} {len(self.children)}",
             partial(cli.main, argv),
             self.directory / f"{len(self.children)}-{name}.log",
-            (beat, *patches),
+            (*self.patches, beat, *patches),
         )
         self.children.append(child)
         return child
