@@ -1,5 +1,6 @@
 """What the fault tests share: a server of their own, images, and the table at the end."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,10 +10,14 @@ import redis
 
 from contextvqa.server import EmbeddedServer
 from tests.faults.ledger import Entry
+from tests.faults.mutations import MUTATIONS
 from tests.faults.plan import Trial
 from tests.faults.report import report
 from tests.faults.world import World, write_images
 from tests.support import ROOT
+
+if "MUTATION" in os.environ:
+    MUTATIONS[os.environ["MUTATION"]]()
 
 MakeWorld = Callable[..., World]
 
@@ -28,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, and keep it under build/."""
-    if report.lines:
+    if report.lines and "MUTATION" not in os.environ:
         terminalreporter.section("faults")
         for line in report.table():
             terminalreporter.write_line(line)

@@ -153,27 +153,27 @@ def kill_at_disk(point: str, durable: Tally) -> Patch:
     """
 
     def write(descriptor: int, data: bytes) -> int:
-        if point == "before write":
+        if point == "before-write":
             _die()
-        if point == "in write":
+        if point == "in-write":
             os.write(descriptor, data[: len(data) // 2])
             _die()
         return os.write(descriptor, data)
 
     def fsync(descriptor: int) -> None:
-        if point == "before fsync":
+        if point == "before-fsync":
             _die()
         os.fsync(descriptor)
         if Path(f"/proc/self/fd/{descriptor}").readlink().name == "results.jsonl":
             durable.value = os.fstat(descriptor).st_size
-        if point == "after fsync":
+        if point == "after-fsync":
             _die()
 
     return _with(write=write, fsync=fsync)
 
 
-#: "after settle": not killed at all, so that what was acknowledged can be compared.
-POINTS = ("before write", "in write", "before fsync", "after fsync", "after settle")
+#: "after-settle": not killed at all, so that what was acknowledged can be compared.
+POINTS = ("before-write", "in-write", "before-fsync", "after-fsync", "after-settle")
 
 
 def _die() -> None:

@@ -64,6 +64,21 @@ def reset_at_exec(number: int, tally: Tally) -> Patch:
     return _at_send(number, act, tally, exec_only=True)
 
 
+def stop_at_exec(number: int) -> Patch:
+    """Stop the child when it has looked, and before what it writes leaves it."""
+
+    def act(send: Send, connection: AbstractConnection, command: Any) -> None:
+        _stop()
+        send(connection, command)
+
+    return _at_send(number, act, Tally(), exec_only=True)
+
+
+def _stop() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.05)  # the signal takes effect on this thread a little later
+
+
 def _pass_on(send: Send, connection: AbstractConnection, command: Any) -> None:
     send(connection, command)
 
@@ -107,8 +122,7 @@ def stop_before_write() -> Patch:
 
         def stopping(self: Sink, lines: Sequence[Line]) -> int:
             if next(numbers) == 0:
-                os.kill(os.getpid(), signal.SIGSTOP)
-                time.sleep(0.05)  # the signal takes effect on this thread a little later
+                _stop()
             return append(self, lines)
 
         Sink.append = stopping  # type: ignore[method-assign]

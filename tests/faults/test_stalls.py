@@ -13,7 +13,7 @@ from tests.faults.engine import Script
 from tests.faults.injection import stop_before_write
 from tests.faults.plan import Trial, trials
 from tests.faults.processes import Child, Patch
-from tests.faults.world import World, entries, wait_for
+from tests.faults.world import World, entries, is_ready, wait_for
 
 #: Queue of each kind of daemon.
 QUEUES = {"worker": GENERATE, "refiner": REFINE}
@@ -45,6 +45,7 @@ def test_a_daemon_that_was_stopped_past_its_lease_doubles_nothing(make_world: Ma
                 "refiner": world.refiner(patches=clocks),
             }
             wait_for(lambda world=world: world.count_in_flight())
+            wait_for(lambda alive=daemons: all(map(is_ready, alive.values())))
             time.sleep(trial.random.uniform(0, 0.1))
 
             # When one is stopped for so long that the next one takes its records over
@@ -53,7 +54,13 @@ def test_a_daemon_that_was_stopped_past_its_lease_doubles_nothing(make_world: Ma
             sleeper.send(signal.SIGSTOP)
             start = {"worker": world.worker, "refiner": world.refiner}[sleeper.kind]
             daemons["other"] = start(patches=clocks)
-            wait_until_reaped(world, sleeper)
+            if trial.number:
+                expire(world, sleeper)
+            else:
+                # However long the others need to notice, the key must not outlive its promise.
+                ttl_s = world.connection.ttl(worker_key(name_of(sleeper)))
+                assert ttl_s <= daemon.WORKER_TTL_S, f"a worker's key lives {ttl_s} s"
+                wait_until_reaped(world, sleeper)
             sleeper.send(signal.SIGCONT)
 
             # Then all of them together finish
@@ -74,7 +81,7 @@ def test_a_refiner_that_wakes_up_in_the_middle_of_an_append_doubles_nothing(
 
             # When another one has written them
             other = world.refiner(patches=quick_clocks())
-            wait_until_reaped(world, sleeper)
+            expire(world, sleeper)
             wait_for(world.is_complete)
             sleeper.send(signal.SIGCONT)
 
@@ -82,11 +89,44 @@ def test_a_refiner_that_wakes_up_in_the_middle_of_an_append_doubles_nothing(
             world.finish([sleeper, other])
 
 
+def test_a_worker_that_wakes_up_when_all_is_done_changes_nothing(make_world: MakeWorld) -> None:
+    for trial in trials("stalls"):
+        with make_world(trial, entries(20)) as world:
+            # Given a worker that is stopped with records in flight
+            assert world.producer().wait() == 0
+            world.script = Script(latency_s=(0.3, 0.6))
+            sleeper = world.worker(patches=quick_clocks())
+            wait_for(lambda world=world: world.count_in_flight() == 20)
+            world.note_fault()
+            sleeper.send(signal.SIGSTOP)
+
+            # When others have done all of them and gone
+            world.script = Script()
+            others = [world.worker(patches=quick_clocks()), world.refiner()]
+            expire(world, sleeper)
+            wait_for(world.is_complete)
+            world.stop(others)
+
+            # Then its results are late, and dropped
+            sleeper.send(signal.SIGCONT)
+            world.stop([sleeper])
+            world.settle_accounts()
+
+
+def expire(world: World, child: Child) -> None:
+    """Let the key of a silent daemon expire now, and return when others have noticed."""
+    world.connection.delete(worker_key(name_of(child)))
+    wait_until_reaped(world, child)
+
+
 def wait_until_reaped(world: World, child: Child) -> None:
     """Return when others have taken over what a daemon held."""
+    key = claimants_key(QUEUES[child.kind])
+    wait_for(lambda: not world.connection.hexists(key, name_of(child)))
+
+
+def name_of(child: Child) -> str:
+    """Return the name under which a daemon has registered."""
     found = re.search(r"ready: worker (\S+) on", child.log.read_text())
-    if found is not None:
-        key = claimants_key(QUEUES[child.kind])
-        # However long the others need to notice, the key must not outlive its promise.
-        assert world.connection.ttl(worker_key(found[1])) <= daemon.WORKER_TTL_S
-        wait_for(lambda: not world.connection.hexists(key, found[1]))
+    assert found is not None, child.words()
+    return found[1]
