@@ -8,6 +8,7 @@ meanwhile is seen in one of them. In memory are keys, and nothing else of any re
 from dataclasses import dataclass, field
 
 import redis
+from rq.job import Job
 
 from contextvqa.errors import RunError
 from contextvqa.key_index import KeyIndex
@@ -138,12 +139,13 @@ class Ledger:
         """Part what is on its way from what is so in name only."""
         self._live_keys = {member for member in members if KEY.fullmatch(member)}
         without_job = live.stuck([key for key in self._live_keys if key not in self.results])
-        self._live_keys -= without_job
+        self._live_keys -= without_job.keys()
         self._stuck_keys = {
             key for key in without_job if key not in self.results and key not in self.rejects
         }
         for key in self._stuck_keys:
-            self.findings.stuck.note(f"key {key}")
+            cure = " ".join(f"DEL {Job.key_for(identifier)}" for identifier in without_job[key])
+            self.findings.stuck.note(f"key {key}" + (f"; first of all {cure}" if cure else ""))
         for member in members:
             if not KEY.fullmatch(member):
                 self.findings.stuck.note(f"{member!r}, which is no key")

@@ -8,7 +8,16 @@ from rq.job import Job, JobStatus
 from rq.utils import as_text, parse_composite_key
 
 from contextvqa.jobs import Kind, job_id
-from contextvqa.queues import GENERATE, REFINE, claimants_key, claimed_key, pending_key, rq_queue
+from contextvqa.queues import (
+    GENERATE,
+    LIVE,
+    REFINE,
+    claimants_key,
+    claimed_key,
+    pending_key,
+    rq_queue,
+)
+from contextvqa.runs import Runs
 
 #: Keys looked up in one transaction.
 BATCH = 2_000
@@ -29,20 +38,28 @@ class LiveRecords:
 
     def pending(self) -> set[str]:
         """Return the keys of the records that are on their way, as Redis says."""
-        members = self.connection.sscan_iter(self._pending_key, count=10_000)
-        return {member.decode("utf-8", "replace") for member in members}
+        return set(Runs(self.connection).pending_keys(self.run))
 
-    def stuck(self, keys: Collection[str]) -> set[str]:
-        """Return those of these keys that stay pending though no job of theirs waits or runs."""
-        stuck = list(keys)
+    def stuck(self, keys: Collection[str]) -> dict[str, list[str]]:
+        """
+        Return those of these keys that stay pending though no job of theirs waits or runs.
+
+        Returns:
+            Of each the jobs that say they do: `enqueue` believes them as long as they are there.
+
+        """
+        left = list(keys)
+        stuck: dict[str, list[str]] = {}
         for look in range(NUM_LOOKS):
-            if stuck and look:
+            if left and look:
                 time.sleep(LOOK_INTERVAL_S)
-            batches = [stuck[start : start + BATCH] for start in range(0, len(stuck), BATCH)]
-            stuck = [key for batch in batches for key in self._look(batch)]
-        return set(stuck)
+            stuck = {}
+            for start in range(0, len(left), BATCH):
+                stuck |= self._look(left[start : start + BATCH])
+            left = list(stuck)
+        return stuck
 
-    def _look(self, keys: list[str]) -> list[str]:
+    def _look(self, keys: list[str]) -> dict[str, list[str]]:
         """Choose the stuck ones of these, all seen at one moment."""
         lists = [*(queue.key for queue in self._queues), *self._claimed_keys()]
         started = [queue.started_job_registry.key for queue in self._queues]
@@ -65,17 +82,23 @@ class LiveRecords:
             JobStatus.DEFERRED.value: {as_text(item) for _ in deferred for item in next(replies)},
         }
         are_pending = next(replies)
+        live = {
+            identifier: as_text(status)
+            for identifier, status in zip(job_ids, replies, strict=True)
+            if status in LIVE
+        }
         # A job is found by a daemon where its status says that it is, and nowhere else.
         carried = {
             identifier
-            for identifier, status in zip(job_ids, replies, strict=True)
-            if status is not None and identifier in places.get(as_text(status), ())
+            for identifier, status in live.items()
+            if identifier in places.get(status, ())
         }
-        return [
-            key
+        jobs = {key: [job_id(self.run, key, kind) for kind in Kind] for key in keys}
+        return {
+            key: [identifier for identifier in jobs[key] if identifier in live]
             for key, is_pending in zip(keys, are_pending, strict=True)
-            if is_pending and not any(job_id(self.run, key, kind) in carried for kind in Kind)
-        ]
+            if is_pending and carried.isdisjoint(jobs[key])
+        }
 
     def _claimed_keys(self) -> list[str]:
         return [

@@ -150,11 +150,18 @@ def test_a_job_that_was_deleted_is_stuck_and_enqueue_cures_it(
 
 
 def test_a_job_that_stands_in_no_queue_is_stuck(
-    connection: redis.Redis, places: list[object]
+    connection: redis.Redis, places: list[object], source: Path
 ) -> None:
-    connection.lpop("rq:queue:generate")
+    job = connection.lpop("rq:queue:generate").decode()
 
-    assert found(audit(*places)[1]) == {**NOTHING, "stuck": 1}
+    code, report, _ = audit(*places)
+
+    assert (code, found(report)) == (5, {**NOTHING, "stuck": 1})
+    (example,) = report["findings"]["stuck"]["examples"]
+    assert example.endswith(f"; first of all DEL rq:job:{job}")
+    connection.delete(f"rq:job:{job}")
+    run_contextvqa("enqueue", source, "--run", "r", *places)
+    assert audit(*places)[0] == 0
 
 
 def test_what_redis_lost_is_missing_and_enqueue_cures_it(
@@ -281,7 +288,7 @@ def test_a_record_that_has_ended_since_is_not_stuck(
 ) -> None:
     key = read_lines(complete / "results.jsonl")[0]["meta"]["key"]
 
-    assert LiveRecords(connection, "r").stuck([key]) == set()
+    assert LiveRecords(connection, "r").stuck([key]) == {}
 
 
 def write_slowly(_: ImageRecord) -> str:
