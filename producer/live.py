@@ -1,9 +1,11 @@
 """Which records of a run Redis holds, and which of them it holds in name only."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import redis
+from redis.client import Pipeline
 from rq.job import Job, JobStatus
 from rq.utils import as_text, parse_composite_key
 
@@ -61,44 +63,49 @@ class LiveRecords:
 
     def _look(self, keys: list[str]) -> dict[str, list[str]]:
         """Choose the stuck ones of these, all seen at one moment."""
-        lists = [*(queue.key for queue in self._queues), *self._claimed_keys()]
-        started = [queue.started_job_registry.key for queue in self._queues]
-        deferred = [queue.deferred_job_registry.key for queue in self._queues]
-        job_ids = [job_id(self.run, key, kind) for key in keys for kind in Kind]
+        jobs = {key: [job_id(self.run, key, kind) for kind in Kind] for key in keys}
+        job_ids = [identifier for group in jobs.values() for identifier in group]
         with self.connection.pipeline(transaction=True) as pipeline:
-            for name in lists:
-                pipeline.lrange(name, 0, -1)
-            for name in (*started, *deferred):
-                pipeline.zrange(name, 0, -1)
+            read_places = self._buffer_places(pipeline)
             pipeline.smismember(self._pending_key, keys)
             for identifier in job_ids:
                 pipeline.hget(Job.key_for(identifier), "status")
             replies = iter(pipeline.execute())
-        places = {
-            JobStatus.QUEUED.value: {as_text(item) for _ in lists for item in next(replies)},
-            JobStatus.STARTED.value: {
-                parse_composite_key(as_text(item))[0] for _ in started for item in next(replies)
-            },
-            JobStatus.DEFERRED.value: {as_text(item) for _ in deferred for item in next(replies)},
-        }
+        places = read_places(replies)
         are_pending = next(replies)
-        live = {
-            identifier: as_text(status)
-            for identifier, status in zip(job_ids, replies, strict=True)
-            if status in LIVE
-        }
+        statuses = zip(job_ids, replies, strict=True)
+        live = {identifier: as_text(status) for identifier, status in statuses if status in LIVE}
         # A job is found by a daemon where its status says that it is, and nowhere else.
-        carried = {
-            identifier
-            for identifier, status in live.items()
-            if identifier in places.get(status, ())
-        }
-        jobs = {key: [job_id(self.run, key, kind) for kind in Kind] for key in keys}
+        carried = {item for item, status in live.items() if item in places.get(status, ())}
         return {
             key: [identifier for identifier in jobs[key] if identifier in live]
             for key, is_pending in zip(keys, are_pending, strict=True)
             if is_pending and carried.isdisjoint(jobs[key])
         }
+
+    def _buffer_places(self, pipeline: Pipeline) -> Callable[[Iterator[Any]], dict[str, set[str]]]:
+        """Buffer a look at all places of jobs; return what reads its replies: ids by status."""
+        lists = [*(queue.key for queue in self._queues), *self._claimed_keys()]
+        for name in lists:
+            pipeline.lrange(name, 0, -1)
+        for queue in self._queues:
+            pipeline.zrange(queue.started_job_registry.key, 0, -1)
+        for queue in self._queues:
+            pipeline.zrange(queue.deferred_job_registry.key, 0, -1)
+
+        def read(replies: Iterator[Any]) -> dict[str, set[str]]:
+            def names(num_replies: int) -> set[str]:
+                return {as_text(item) for _ in range(num_replies) for item in next(replies)}
+
+            queued = names(len(lists))
+            started = {parse_composite_key(name)[0] for name in names(len(self._queues))}
+            return {
+                JobStatus.QUEUED.value: queued,
+                JobStatus.STARTED.value: started,
+                JobStatus.DEFERRED.value: names(len(self._queues)),
+            }
+
+        return read
 
     def _claimed_keys(self) -> list[str]:
         return [
