@@ -8,12 +8,13 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 from redis.client import Pipeline
 
 from contextvqa.durable_file import DurableFile
 from contextvqa.sink import Line, Sink
-from producer import enqueue
+from producer import batch
 
 #: Far longer than a refiner of a trial lives, in seconds.
 LATER_S = 60.0
@@ -28,7 +29,7 @@ def accept_any_execution() -> None:
 
 def enqueue_what_is_live() -> None:
     """Remove the producer's look at jobs that exist."""
-    enqueue.LIVE = frozenset()
+    mock.patch.object(batch, "LIVE", frozenset()).start()
 
 
 def append_known_keys() -> None:
@@ -37,7 +38,7 @@ def append_known_keys() -> None:
     def results(_: Sink, lines: Sequence[Line]) -> list[Line]:
         return [line for line in lines if line.is_result]
 
-    Sink._new_results = results  # type: ignore[method-assign]
+    mock.patch.object(Sink, "_new_results", results).start()
 
 
 def watch_nothing() -> None:
@@ -47,7 +48,7 @@ def watch_nothing() -> None:
     def elsewhere(self: Pipeline, *_: str) -> Any:
         return watch(self, "nothing")
 
-    Pipeline.watch = elsewhere  # type: ignore[method-assign]
+    mock.patch.object(Pipeline, "watch", elsewhere).start()
 
 
 def settle_before_fsync() -> None:
@@ -59,7 +60,7 @@ def settle_before_fsync() -> None:
         timer.daemon = True
         timer.start()
 
-    DurableFile.sync = later  # type: ignore[method-assign]
+    mock.patch.object(DurableFile, "sync", later).start()
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {

@@ -46,14 +46,21 @@ def test_a_producer_that_comes_while_records_are_in_flight_enqueues_none_of_them
     for trial in trials("producers"):
         executed = Tally()
         with make_world(trial, entries(40)) as world:
-            world.script = Script(latency_s=(0.05, 0.2), executed=executed)
+            # Given records that are all in flight
+            world.script = Script(latency_s=(0.2, 0.8), max_num_seqs=64, executed=executed)
             assert world.producer().wait() == 0
             daemons = [world.worker(), world.refiner()]
-            while not world.is_complete():
-                assert world.producer().wait() == 0
+            wait_for(lambda world=world: world.count_in_flight() == 40)
+
+            # When they are enqueued again, and again
+            for _ in range(5):
                 world.note_fault()
-            world.finish(daemons)
+                assert world.producer().wait() == 0
+
+            # Then each is executed once
+            wait_for(world.is_complete)
             assert_executed_once(executed, 40)
+            world.finish(daemons)
 
 
 def test_a_producer_that_sleeps_between_its_look_and_its_write_enqueues_nothing_again(
@@ -75,8 +82,9 @@ def test_a_producer_that_sleeps_between_its_look_and_its_write_enqueues_nothing_
 
             # Then it finds them on their way
             assert sleeper.wait() == 0
-            world.finish()
+            assert world.worker("--burst").wait() == 0
             assert_executed_once(executed, 40)
+            world.finish()
 
 
 def assert_executed_once(executed: Tally, count: int) -> None:
