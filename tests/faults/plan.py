@@ -22,6 +22,7 @@ SHOWN = 3
 class Fault:
     """One line of the table."""
 
+    #: What people read; empty for one that the table leaves out.
     text: str
     #: Trials in `make faults`; None where the fault has a fixed number of points, all of them tried.
     full: int | None = None
@@ -51,6 +52,7 @@ FAULTS = {
     "hostile": Fault(text="jobs that somebody else wrote into Redis"),
     "images": Fault(text="mutated image files", full=20_000, few=500),
     "bad-images": Fault(text="hostile image files of every kind"),
+    "ledger": Fault(text=""),
     "eviction": Fault(text="a server that evicts keys is refused"),
 }
 

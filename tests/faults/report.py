@@ -36,7 +36,7 @@ class Report:
 
     def add(self, fault: str, findings: Findings, faults: int, in_flight: int) -> None:
         """Enter one trial."""
-        line = self.lines.setdefault(fault, Line())
+        line = self._line(fault)
         line.trials += 1
         line.faults += faults
         line.in_flight += in_flight
@@ -50,7 +50,10 @@ class Report:
 
     def add_time(self, fault: str, duration_s: float) -> None:
         """Enter the time of a trial, whatever came of it."""
-        self.lines.setdefault(fault, Line()).duration_s += duration_s
+        self._line(fault).duration_s += duration_s
+
+    def _line(self, fault: str) -> Line:
+        return self.lines.setdefault(fault, Line()) if FAULTS[fault].text else Line()
 
     def table(self) -> Iterator[str]:
         """Yield the lines of a Markdown table."""

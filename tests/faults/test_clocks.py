@@ -11,8 +11,8 @@ from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
 from tests.faults.plan import trials
 from tests.faults.processes import Child, Patch, fork
-from tests.faults.test_stalls import quick_clocks
-from tests.faults.world import World, entries, wait_for
+from tests.faults.silence import expire, quick_clocks
+from tests.faults.world import World, entries, is_ready, wait_for
 
 HOUR_S = 3600.0
 NUM_LOOKERS = 5
@@ -47,13 +47,15 @@ def test_a_host_whose_clock_is_an_hour_off_takes_nothing_away_and_loses_nothing(
 
             # When one of them is killed
             wait_for(lambda world=world: world.count_in_flight())
+            wait_for(lambda here=here, there=there: is_ready(here) and is_ready(there))
             time.sleep(trial.random.uniform(0, 0.3))
             world.note_fault()
             victim, other = trial.random.sample([here, there], 2)
             victim.kill()
+            expire(world, victim)
 
             # Then the others finish, and nothing was rejected for a crash that was none
-            world.finish([other, *refiners], redis_forgot=offset_s > 0)
+            world.finish([other, *refiners])
 
 
 def test_rq_info_in_a_loop_neither_takes_nor_repeats_a_record(make_world: MakeWorld) -> None:

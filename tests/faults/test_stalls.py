@@ -1,31 +1,18 @@
 """SIGSTOP past the lease: the others take over, and the sleeper wakes up and changes nothing."""
 
-import re
 import signal
 import time
 from collections.abc import Sequence
-from unittest import mock
 
-from contextvqa import daemon, reaper
-from contextvqa.queues import GENERATE, REFINE, claimants_key, worker_key
+from contextvqa import daemon
+from contextvqa.queues import worker_key
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
 from tests.faults.injection import stop_before_write
 from tests.faults.plan import Trial, trials
-from tests.faults.processes import Child, Patch
-from tests.faults.world import World, entries, is_ready, wait_for
-
-#: Queue of each kind of daemon.
-QUEUES = {"worker": GENERATE, "refiner": REFINE}
-
-
-def quick_clocks() -> Sequence[Patch]:
-    """Return patches with which the silent count as dead after a second and not after 25."""
-    return [
-        mock.patch.object(daemon, "WORKER_TTL_S", 1).start,
-        mock.patch.object(reaper, "STEADY_S", 0.5).start,
-        mock.patch.object(reaper, "REGULAR_S", 0.5).start,
-    ]
+from tests.faults.processes import Patch
+from tests.faults.silence import expire, name_of, quick_clocks, wait_until_reaped
+from tests.faults.world import entries, is_ready, wait_for
 
 
 def clocks_of(trial: Trial) -> Sequence[Patch]:
@@ -111,22 +98,3 @@ def test_a_worker_that_wakes_up_when_all_is_done_changes_nothing(make_world: Mak
             sleeper.send(signal.SIGCONT)
             world.stop([sleeper])
             world.settle_accounts()
-
-
-def expire(world: World, child: Child) -> None:
-    """Let the key of a silent daemon expire now, and return when others have noticed."""
-    world.connection.delete(worker_key(name_of(child)))
-    wait_until_reaped(world, child)
-
-
-def wait_until_reaped(world: World, child: Child) -> None:
-    """Return when others have taken over what a daemon held."""
-    key = claimants_key(QUEUES[child.kind])
-    wait_for(lambda: not world.connection.hexists(key, name_of(child)))
-
-
-def name_of(child: Child) -> str:
-    """Return the name under which a daemon has registered."""
-    found = re.search(r"ready: worker (\S+) on", child.log.read_text())
-    assert found is not None, child.words()
-    return found[1]
