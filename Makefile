@@ -18,8 +18,8 @@ demo: .venv/.installed-demo ## Turn sample images into records with a real, smal
 test: .venv/.installed-test ## Run all tests.
 	$(BIN)/pytest
 
-faults: .venv/.installed-test ## Break everything thousands of times; N=0.1 a tenth of it, SEED=... again.
-	FAULTS=$(or $(N),1) SEED=$(SEED) $(BIN)/pytest -m faults
+faults: .venv/.installed-test ## Break everything thousands of times; N=0.1 a tenth, SEED=... K=... again.
+	FAULTS=$(or $(N),1) SEED=$(SEED) $(BIN)/pytest -m faults $(if $(K),-k "$(K)")
 
 lint: .venv/.installed-test ## Check style, format, types and the import rules.
 	$(BIN)/ruff check

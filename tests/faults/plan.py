@@ -83,7 +83,8 @@ def trials(fault: str, count: int | None = None) -> Iterator[Trial]:
     base, _, only = os.environ.get("SEED", "").partition(":")
     base = base or _BASE
     failures = []
-    for number in [int(only)] if only else range(_count(fault) if count is None else count):
+    planned = range(_count(fault) if count is None else count)
+    for number in [number for number in planned if not only or number == int(only)]:
         generator = random.Random(f"{base}/{fault}/{number}")
         trial = Trial(fault=fault, number=number, base=base, random=generator)
         yield trial
