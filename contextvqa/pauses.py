@@ -14,7 +14,6 @@ import orjson
 import redis
 
 from contextvqa.connection import connect
-from contextvqa.errors import UsageError
 from contextvqa.options import takes
 from contextvqa.queues import PAUSED
 from contextvqa.run_directory import RunDirectory
@@ -88,9 +87,5 @@ def resume_command(*, name: str, store: Store) -> None:
 
 def _connect(run: str, store: Store) -> redis.Redis:
     directory = RunDirectory(store.runs_dir, run)
-    if not directory.exists():
-        raise UsageError(
-            f"there is no run {run!r} in {store.runs_dir}; "
-            "`contextvqa status` without a name lists what is there."
-        )
+    directory.check_exists()
     return connect(url_of_run(store.redis_url, directory.redis_path))

@@ -15,10 +15,8 @@ from pathlib import Path
 
 from contextvqa.durable_file import DurableFile
 from contextvqa.errors import RunError
-from contextvqa.key_index import KeyIndex, entry_of, failure
+from contextvqa.key_index import entry_of, failure
 from contextvqa.run_directory import RunDirectory
-
-__all__ = ["KeyIndex", "Line", "Sink"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

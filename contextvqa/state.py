@@ -3,15 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-import orjson
 import redis
 from rq.worker import BaseWorker
 
 from contextvqa.pauses import Pause, pause_of
 from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
+from contextvqa.rejects import RejectLine, Rejects
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
-from contextvqa.sink import KeyIndex
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,20 +82,19 @@ class RunWatcher:
     def __init__(self, directory: RunDirectory, connection: redis.Redis | None) -> None:
         self.directory = directory
         self.connection = connection
-        self._results = KeyIndex(directory.results_path)
-        self._rejects = KeyIndex(directory.rejects_path)
+        self._rejects = Rejects(directory)
+        self._results = self._rejects.results
 
     def look(self) -> RunState:
         """
         Return the state now.
 
         Raises:
-            SinkError: A results or rejects line is damaged.
+            RunError: A results or rejects line is damaged.
 
         """
         # Redis first: a job is settled after its line, so that no record is in neither.
         pending, queues, workers, paused = self._look_at_redis()
-        self._results.follow()
         self._rejects.follow()
         return RunState(
             run=self.directory.run,
@@ -109,43 +107,29 @@ class RunWatcher:
         )
 
     def rejects(self) -> dict[str, RejectState]:
-        """Return the rejects by reason, most frequent first."""
+        """Return the rejects by reason, most frequent first, each with the first as its example."""
         counts: Counter[str] = Counter()
-        examples: dict[str, tuple[int | str, str]] = {}
-        if self.directory.rejects_path.exists():
-            with self.directory.rejects_path.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        self._count(orjson.loads(line), counts, examples)
+        examples: dict[str, RejectLine] = {}
+        for line in self._rejects:
+            reason = str(line.get("reason"))
+            counts[reason] += 1
+            examples.setdefault(reason, line)
         return {
             reason: RejectState(
-                count=count, example_id=examples[reason][0], message=examples[reason][1]
+                count=count,
+                example_id=examples[reason].get("id", ""),
+                message=str(examples[reason].get("message")),
             )
             for reason, count in counts.most_common()
         }
 
     def _num_rejected(self) -> int:
         """Count the rejects that are not being tried again."""
-        num_rejected = self._rejects.count_outside(self._results)
+        num_rejected = self._rejects.num_counting
         if not num_rejected or self.connection is None:
             return num_rejected
         keys = Runs(self.connection).pending_keys(self.directory.run)
-        return num_rejected - sum(key in self._rejects and key not in self._results for key in keys)
-
-    def _count(
-        self,
-        line: dict[str, object],
-        counts: Counter[str],
-        examples: dict[str, tuple[int | str, str]],
-    ) -> None:
-        meta = line["meta"]
-        if isinstance(meta, dict) and meta["key"] in self._results:
-            return  # a later success beats a failure
-        reason = str(line.get("reason"))
-        counts[reason] += 1
-        record_id = line.get("id")
-        example_id = record_id if isinstance(record_id, int | str) else ""
-        examples.setdefault(reason, (example_id, str(line.get("message"))))
+        return num_rejected - sum(map(self._rejects.counts, keys))
 
     def _look_at_redis(
         self,

@@ -58,11 +58,7 @@ def _runs(runs_dir: Path) -> list[str]:
 
 def _watcher(store: Store, run: str) -> RunWatcher:
     directory = RunDirectory(store.runs_dir, run)
-    if not directory.exists():
-        raise UsageError(
-            f"there is no run {run!r} in {store.runs_dir}; "
-            "`contextvqa status` without a name lists what is there."
-        )
+    directory.check_exists()
     return RunWatcher(directory, None)
 
 

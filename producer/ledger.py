@@ -12,9 +12,9 @@ from rq.job import Job
 
 from contextvqa.errors import RunError
 from contextvqa.key_index import KeyIndex
+from contextvqa.rejects import KEY
 from contextvqa.run_directory import RunDirectory
 from producer.live import LiveRecords
-from producer.rejects import KEY
 from producer.rows import BadRow, read_rows
 
 #: Cases of a finding that are named; all are counted.

@@ -15,13 +15,13 @@ from contextvqa.options import takes
 from contextvqa.progress import say
 from contextvqa.queues import GENERATE, rq_queue
 from contextvqa.records import ImageRecord, prompt_digest
+from contextvqa.rejects import RejectLine, Rejects
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.server import EmbeddedServer, running_url, url_of_run
 from contextvqa.settings import Flow, Store
 from producer.batch import BATCH, BatchEnqueuer
 from producer.prompt import DEFAULT_PROMPT
-from producer.rejects import RejectLine, Rejects
 from producer.room import Room
 
 
@@ -98,6 +98,7 @@ def command(  # noqa: PLR0913 - one parameter per option
     asked = {word.lower() for word in (keys_from.read().split() if keys_from else keys)}
     choice = Choice(reasons=frozenset(reasons), keys=frozenset(asked), is_all=is_all)
     rejects = Rejects(directory)
+    rejects.follow()
     _check_reasons(choice, rejects)
     with _server(store, directory) as (url, is_at_rest):
         retrier = Retrier(url, directory, flow.high_water, is_at_rest=is_at_rest)

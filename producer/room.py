@@ -5,7 +5,7 @@ import time
 import redis
 
 from contextvqa.pauses import pause_of
-from contextvqa.progress import Ticker
+from contextvqa.progress import Ticker, say
 from contextvqa.queues import GENERATE, rq_queue
 from contextvqa.watermark import Watermark
 
@@ -25,14 +25,18 @@ class Room:
 
     def wait(self, progress: str) -> None:
         """Return when there is room. `progress` says what was enqueued so far."""
-        while reason := self._obstacle():
-            self._ticker.tick(f"{progress}; {reason}")
+        self._wait_for_resume()
+        while self._watermark.holds(depth := self._queue.count):
+            self._ticker.tick(f"{progress}; waiting: {depth} records are queued")
             time.sleep(POLL_S)
+            self._wait_for_resume()
         self._ticker.tick(progress)
 
-    def _obstacle(self) -> str:
+    def _wait_for_resume(self) -> None:
+        """Say at once what is waited for: only somebody who mends it can end this."""
         pause = pause_of(self.connection, self.run)
-        if pause is not None:
-            return f"waiting: {pause.advise(self.run)}"
-        depth = self._queue.count
-        return f"waiting: {depth} records are queued" if self._watermark.holds(depth) else ""
+        if pause is None:
+            return
+        say(f"waiting: {pause.advise(self.run)}")
+        while pause_of(self.connection, self.run) is not None:
+            time.sleep(POLL_S)

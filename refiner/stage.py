@@ -4,7 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from contextvqa.errors import Reason, RejectError
+from contextvqa.errors import Reason, RejectError, RunError
 from contextvqa.outcomes import Claim, Finished, Outcome
 from contextvqa.queues import REFINE
 from contextvqa.records import Generation, Rejection, Result, from_payload
@@ -109,7 +109,7 @@ class GroupCommit:
                 sink.append(group)
             except Exception as error:  # noqa: BLE001 - whoever waits for a line raises it
                 failures[run] = error
-                if run in self._sinks:
+                if isinstance(error, RunError) and run in self._sinks:
                     # Opened afresh once somebody has mended what is wrong.
                     self._sinks.pop(run).close()
         return failures

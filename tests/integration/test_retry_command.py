@@ -279,3 +279,16 @@ def test_a_run_that_is_about_to_start_its_server_is_not_disturbed(
 
     assert done.returncode == 2
     assert "is at work on" in done.stderr
+
+
+def test_status_counts_a_record_that_is_tried_again_once_and_its_last_line_alone(
+    connection: redis.Redis, places: list[object]
+) -> None:
+    assert run_contextvqa("retry", "r", "--all", *places).returncode == 0
+    assert status(places) == (1, 0, 3)
+
+    work_off(connection, lambda record: TEXTS[record.image[0]], places)
+
+    assert status(places) == (1, 3, 0)
+    state = orjson.loads(run_contextvqa("status", "r", *places, "--json").stdout)
+    assert sum(reject["count"] for reject in state["rejects"].values()) == 3

@@ -19,18 +19,21 @@ RejectLine = dict[str, Any]
 
 
 class Rejects:
-    """
-    The rejects of one run at one moment; iterating streams their lines.
-
-    Raises:
-        RunError: A line of its files is damaged.
-
-    """
+    """The rejects of one run as of the last `follow`; iterating streams their lines."""
 
     def __init__(self, directory: RunDirectory) -> None:
         self.run = directory.run
         self.results = KeyIndex(directory.results_path)
         self.rejects = KeyIndex(directory.rejects_path)
+
+    def follow(self) -> None:
+        """
+        Read what was appended to both files since.
+
+        Raises:
+            RunError: A line is damaged.
+
+        """
         # In this order: a success that comes late is seen.
         self.rejects.follow()
         self.results.follow()
@@ -45,6 +48,15 @@ class Rejects:
                 name = key.hex()
                 if attempt == self.rejects.attempt(name) and name not in self.results:
                     yield orjson.loads(line)
+
+    @property
+    def num_counting(self) -> int:
+        """How many keys were rejected and have no result."""
+        return self.rejects.count_outside(self.results)
+
+    def counts(self, key: str) -> bool:
+        """Whether a key was rejected and has no result."""
+        return self.knows(key) and key not in self.results
 
     def count_reasons(self) -> Counter[str]:
         """Count the rejects by reason."""
