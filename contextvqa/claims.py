@@ -18,7 +18,15 @@ from rq.worker import WorkerStatus
 
 from contextvqa.endings import Endings
 from contextvqa.errors import RejectError
-from contextvqa.job_hash import MAX_PAYLOAD_BYTES, JobHash, count, job_of, restore, too_large
+from contextvqa.job_hash import (
+    MAX_PAYLOAD_BYTES,
+    JobHash,
+    count,
+    job_ids_in,
+    job_of,
+    restore,
+    too_large,
+)
 from contextvqa.jobs import NEXT_QUEUE, buffer_ended
 from contextvqa.outcomes import Claim, Outcome, Queued, is_ours, select
 from contextvqa.pauses import Pause, pause
@@ -30,6 +38,8 @@ from contextvqa.watermark import Watermark
 #: which is neither atomic nor fenced, never judges a job of ours, not even on a host whose clock
 #: is hours ahead; we find the dead ourselves.
 LEASE_S = 24 * 3600
+#: Life of a worker's key in seconds: how long another host takes to see that we are gone.
+WORKER_TTL_S = 15
 
 
 class Claims:
@@ -79,8 +89,8 @@ class Claims:
         is_blocked = True
         claims: list[Claim] = []
         while is_blocked and not claims:
-            job_ids = self._take(limit)
-            claims, is_blocked = self._start_all(job_ids, num_in_flight) if job_ids else ([], False)
+            taken = self._take(limit)
+            claims, is_blocked = self._start_all(taken, num_in_flight) if taken else ([], False)
         self.held.update({claim.execution.composite_key: claim for claim in claims})
         return claims
 
@@ -110,8 +120,8 @@ class Claims:
                     self.endings.end(pipeline, claim, outcome, live)
                 else:
                     lost.append(claim)
-            if len(settlements) == len(self.held):
-                pipeline.hset(self.worker_key, "state", WorkerStatus.IDLE.value)
+            is_idle = len(settlements) == len(self.held)
+            self._set_state(pipeline, WorkerStatus.IDLE if is_idle else WorkerStatus.BUSY)
             return lost
 
         lost = transact(self.connection, watched, reads, write)
@@ -145,9 +155,9 @@ class Claims:
                 claim.leased_at = time.monotonic()
         return lost
 
-    def _start_all(self, job_ids: Sequence[str], num_in_flight: int) -> tuple[list[Claim], bool]:
+    def _start_all(self, taken: Sequence[bytes], num_in_flight: int) -> tuple[list[Claim], bool]:
         """Start what was taken; say also whether jobs of paused runs were among it."""
-        sizes = self._payload_sizes(job_ids)
+        sizes = self._payload_sizes(job_ids_in(taken))
         readable = [job_id for job_id, size in sizes.items() if size <= MAX_PAYLOAD_BYTES]
         keys = [Job.key_for(job_id) for job_id in readable]
 
@@ -166,12 +176,17 @@ class Claims:
                 pipeline.lpush(self.queue.key, *reversed(returned))
             pipeline.delete(self.claimed_key)
             if chosen:
-                pipeline.hset(self.worker_key, "state", WorkerStatus.BUSY.value)
+                self._set_state(pipeline, WorkerStatus.BUSY)
             claims = [self._start(pipeline, item) for item in chosen]
             return claims, len(ready) < len(queued)
 
         reads: list[RedisCommand] = [*(("HGETALL", key) for key in keys), ("HKEYS", PAUSED)]
         return transact(self.connection, [*keys, PAUSED], reads, start)
+
+    def _set_state(self, pipeline: Pipeline, state: WorkerStatus) -> None:
+        pipeline.hset(self.worker_key, "state", state.value)
+        # Whoever slept past its key's life must not write one that lives for ever.
+        pipeline.expire(self.worker_key, WORKER_TTL_S)
 
     def pause(self, run: str, why: Pause) -> bool:
         """Pause a run; return whether it was not paused yet. What is claimed next knows of it."""
@@ -179,7 +194,7 @@ class Claims:
         self.paused = self.paused | {run}
         return is_new
 
-    def _take(self, limit: int) -> list[str]:
+    def _take(self, limit: int) -> list[bytes]:
         """Move ids to our claimed list; it may hold some already, from a call cut short."""
         with self.connection.pipeline(transaction=False) as pipeline:
             pipeline.llen(self.queue.key)
@@ -194,9 +209,9 @@ class Claims:
             for _ in range(min(limit, num_waiting)):
                 pipeline.lmove(self.queue.key, self.claimed_key, "LEFT", "RIGHT")
             pipeline.lrange(self.claimed_key, 0, -1)
-            job_ids = pipeline.execute()[-1]
-        self.is_queue_empty = not job_ids
-        return list(dict.fromkeys(job_id.decode("utf-8", "replace") for job_id in job_ids))
+            taken: list[bytes] = pipeline.execute()[-1]
+        self.is_queue_empty = not taken
+        return taken
 
     def _payload_sizes(self, job_ids: Sequence[str]) -> dict[str, int]:
         """

@@ -20,9 +20,10 @@ from uuid import uuid4
 import redis
 from rq import worker_registration
 from rq.suspension import is_suspended
+from rq.utils import now
 from rq.worker import BaseWorker, WorkerStatus
 
-from contextvqa.claims import Claims
+from contextvqa.claims import LEASE_S, WORKER_TTL_S, Claims
 from contextvqa.errors import CrashError, RestartError
 from contextvqa.executor import Executor
 from contextvqa.outcomes import Claim, Outcome, Returned, crashed
@@ -35,9 +36,7 @@ from contextvqa.stage import Stage
 
 log = logging.getLogger("contextvqa")
 
-#: Life of a worker's key in seconds: how long another host takes to see that we are gone.
-WORKER_TTL_S = 15
-#: Five beats in that time, so that a slow one is no death.
+#: Five beats in the life of a worker's key, so that a slow one is no death.
 BEAT_INTERVAL_S = 3.0
 #: Wait between looks at an empty queue, in seconds: grows from the first to the second.
 POLL_S = (0.02, 0.25)
@@ -290,7 +289,8 @@ class ConcurrentWorker(BaseWorker):
                 self.in_flight[claim].cancel()
 
     def _register(self) -> None:
-        self.register_birth()  # type: ignore[no-untyped-call]
+        # Not rq's own way, which cannot be repeated when its reply was lost.
+        self.birth_date = now()
         self._beat()
 
     def _beat(self) -> list[Claim]:
@@ -310,12 +310,14 @@ class ConcurrentWorker(BaseWorker):
         """Write all of our key: it may have expired, or Redis may have lost it."""
         now_s = time.time()
         state = WorkerStatus.BUSY if self.claims.held else WorkerStatus.IDLE
-        with self.connection.pipeline(transaction=False) as pipeline:
+        with self.connection.pipeline(transaction=True) as pipeline:
+            pipeline.hset(self.claims.claimants_key, self.name, self.claims.process)
             self.heartbeat(WORKER_TTL_S, pipeline)
+            # Outlives our key: it says what a transaction whose reply was lost has started for us.
+            pipeline.expire(self.executions_key, LEASE_S)
             self.set_state(state.value, pipeline)
             pipeline.hset(self.key, mapping=self.serialize())
             worker_registration.register(self, pipeline)
-            pipeline.hset(self.claims.claimants_key, self.name, self.claims.process)
             for queue in self.queues:
                 pipeline.zremrangebyscore(queue.finished_job_registry.key, 0, now_s)
                 pipeline.zremrangebyscore(queue.failed_job_registry.key, 0, now_s)

@@ -1,8 +1,10 @@
 """
-What a job's hash in Redis holds, read with distrust: whoever can write there may have written it.
+What Redis holds of a job, read with distrust: whoever can write there may have written it.
 """
 
+import re
 import zlib
+from typing import Any
 
 import redis
 from rq.job import Job
@@ -15,6 +17,29 @@ MAX_PAYLOAD_BYTES = 32 << 20
 
 #: A job's hash as Redis gives it.
 JobHash = dict[bytes, bytes]
+#: (job id, execution id).
+ExecutionId = tuple[str, str]
+
+#: Ids that rq takes, and with the execution the names in its registries.
+JOB_ID = re.compile(r"[A-Za-z0-9_-]+")
+EXECUTION = re.compile(r"(?P<job>[A-Za-z0-9_-]+):(?P<execution>[A-Za-z0-9_-]+)")
+
+
+def text_of(value: object) -> str:
+    """Return bytes of Redis as text, whatever they are."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def job_ids_in(members: Any) -> list[str]:
+    """Return the job ids among the members of a list or registry, each once."""
+    names = map(text_of, members)
+    return [name for name in dict.fromkeys(names) if JOB_ID.fullmatch(name)]
+
+
+def executions_in(members: Any) -> list[ExecutionId]:
+    """Return the executions among the members of a registry."""
+    found = (EXECUTION.fullmatch(text_of(name)) for name in members)
+    return [(match["job"], match["execution"]) for match in found if match]
 
 
 def job_of(job_id: str, connection: redis.Redis) -> Job:

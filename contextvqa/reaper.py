@@ -5,14 +5,13 @@ import socket
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from rq import worker_registration
-from rq.utils import as_text, parse_composite_key
 
 from contextvqa.claims import Claims
+from contextvqa.job_hash import ExecutionId, executions_in, text_of
 from contextvqa.queues import claimed_key, worker_key
-from contextvqa.recovery import ExecutionId, Recovery
+from contextvqa.recovery import Recovery
 
 #: How long our looks at Redis must have been regular, in seconds, before a worker whose key has
 #: gone counts as dead: after an outage all keys have gone, and all get the time to write theirs.
@@ -72,8 +71,7 @@ class Reaper:
         for worker in dead:
             self.recovery.put_back(claimed_key(self.claims.queue.name, worker))
         taken = self.recovery.take_back_crashed(self._orphans(dead))
-        if dead:
-            self._forget(dead)
+        self._forget(dead)
         return taken
 
     def _is_steady(self) -> bool:
@@ -87,7 +85,7 @@ class Reaper:
     def _dead_workers(self, *, is_steady: bool) -> list[str]:
         """Dead: says so itself, its process on this host has gone, or its key has."""
         claimants = self.connection.hgetall(self.claims.claimants_key)
-        others = {as_text(name): as_text(process) for name, process in claimants.items()}
+        others = {text_of(name): text_of(process) for name, process in claimants.items()}
         others.pop(self.claims.worker, None)
         with self.connection.pipeline(transaction=False) as pipeline:
             for name in others:
@@ -101,31 +99,33 @@ class Reaper:
 
     def _has_gone(self, process: str) -> bool:
         pid, _, host = process.partition("@")
-        return host == self._host and not is_running(int(pid))
+        return host == self._host and pid.isdecimal() and not is_running(int(pid))
 
     def _orphans(self, dead: Collection[str]) -> list[ExecutionId]:
         """List started executions of these workers, and of workers that nobody knows of."""
         registry = self.claims.queue.started_job_registry
-        members: list[Any] = self.connection.zrange(registry.key, 0, -1)
-        pairs = [parse_composite_key(as_text(member)) for member in members]
+        pairs = executions_in(self.connection.zrange(registry.key, 0, -1))
         with self.connection.pipeline(transaction=False) as pipeline:
             for job_id, execution_id in pairs:
                 pipeline.hget(f"rq:execution:{job_id}:{execution_id}", "worker_name")
             # Read last: whoever holds an execution was noted before.
             pipeline.hkeys(self.claims.claimants_key)
             *owners, claimants = pipeline.execute()
-        living = {as_text(name) for name in claimants}.difference(dead)
+        living = {text_of(name) for name in claimants}.difference(dead)
         return [
             pair
             for pair, owner in zip(pairs, owners, strict=True)
-            if owner is None or as_text(owner) not in living
+            if owner is None or text_of(owner) not in living
         ]
 
     def _forget(self, dead: Sequence[str]) -> None:
-        with self.connection.pipeline(transaction=True) as pipeline:
-            pipeline.hdel(self.claims.claimants_key, *dead)
-            pipeline.delete(*(worker_key(name) for name in dead))
-            pipeline.execute()
+        """Strike the dead off every list, and whoever is on rq's without having a key."""
+        if dead:
+            keys = [worker_key(name) for name in dead]
+            with self.connection.pipeline(transaction=True) as pipeline:
+                pipeline.hdel(self.claims.claimants_key, *dead)
+                pipeline.delete(*keys, *(f"{key}:executions" for key in keys))
+                pipeline.execute()
         worker_registration.clean_worker_registry(self.claims.queue)
 
 

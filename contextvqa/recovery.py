@@ -8,11 +8,17 @@ from typing import Any
 from redis.client import Pipeline
 from rq.executions import Execution
 from rq.job import Job, JobStatus
-from rq.utils import as_text, parse_composite_key
 
 from contextvqa.claims import Claims, claim_of
 from contextvqa.errors import RejectError
-from contextvqa.job_hash import JobHash, job_of, restore
+from contextvqa.job_hash import (
+    ExecutionId,
+    JobHash,
+    executions_in,
+    job_ids_in,
+    job_of,
+    restore,
+)
 from contextvqa.jobs import run_and_key
 from contextvqa.outcomes import Claim, Outcome, Returned, crashed, is_ours
 from contextvqa.queues import PAUSED
@@ -20,9 +26,6 @@ from contextvqa.transactions import RedisCommand, transact
 
 #: Jobs taken back in one transaction.
 BATCH = 200
-
-#: (job id, execution id).
-ExecutionId = tuple[str, str]
 
 
 class Recovery:
@@ -44,8 +47,8 @@ class Recovery:
 
     def take_back_strays(self, executions_key: str) -> int:
         """Return jobs that were started for us in a transaction whose reply was lost."""
-        members = {as_text(member) for member in self.connection.smembers(executions_key)}
-        strays = [parse_composite_key(member) for member in members - self.claims.held.keys()]
+        executions = executions_in(self.connection.smembers(executions_key))
+        strays = [pair for pair in executions if ":".join(pair) not in self.claims.held]
         return self._take_back(strays, lambda _: Returned())
 
     def put_back(self, claimed: str) -> None:
@@ -69,8 +72,7 @@ class Recovery:
         if self._paused == set(paused) or not num_aside:
             return 0
         # Last first: each batch goes before the ones that were put aside after it.
-        members: list[Any] = self.connection.zrevrange(registry, 0, -1)
-        aside = [as_text(member) for member in members]
+        aside = job_ids_in(self.connection.zrevrange(registry, 0, -1))
         free = [job_id for job_id in aside if self._is_free(job_id)]
         brought = sum(self._bring_back(registry, batch) for batch in _batches(free))
         self._paused = set(paused)

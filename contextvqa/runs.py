@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import redis
 from redis.client import Pipeline
-from rq.utils import as_text
 
 from contextvqa.errors import TransientError, UsageError
+from contextvqa.job_hash import text_of
 from contextvqa.queues import pending_key, prompts_key, run_key
 from contextvqa.records import ImageRecord, prompt_digest
 from contextvqa.run_directory import RunConfig
@@ -88,7 +88,7 @@ class Runs:
 
     def pending_keys(self, run: str) -> list[str]:
         """Return the keys of the run's records that are on their way."""
-        return [as_text(member) for member in self.connection.smembers(pending_key(run))]
+        return [text_of(member) for member in self.connection.smembers(pending_key(run))]
 
     def _field(self, key: str, name: str) -> bytes | None:
         try:

@@ -7,8 +7,8 @@ from typing import Any
 import redis
 from redis.client import Pipeline
 from rq.job import Job, JobStatus
-from rq.utils import as_text, parse_composite_key
 
+from contextvqa.job_hash import executions_in, text_of
 from contextvqa.jobs import Kind, job_id
 from contextvqa.queues import (
     GENERATE,
@@ -74,7 +74,7 @@ class LiveRecords:
         places = read_places(replies)
         are_pending = next(replies)
         statuses = zip(job_ids, replies, strict=True)
-        live = {identifier: as_text(status) for identifier, status in statuses if status in LIVE}
+        live = {identifier: text_of(status) for identifier, status in statuses if status in LIVE}
         # A job is found by a daemon where its status says that it is, and nowhere else.
         carried = {item for item, status in live.items() if item in places.get(status, ())}
         return {
@@ -95,10 +95,10 @@ class LiveRecords:
 
         def read(replies: Iterator[Any]) -> dict[str, set[str]]:
             def names(num_replies: int) -> set[str]:
-                return {as_text(item) for _ in range(num_replies) for item in next(replies)}
+                return {text_of(item) for _ in range(num_replies) for item in next(replies)}
 
             queued = names(len(lists))
-            started = {parse_composite_key(name)[0] for name in names(len(self._queues))}
+            started = {job_id for job_id, _ in executions_in(names(len(self._queues)))}
             return {
                 JobStatus.QUEUED.value: queued,
                 JobStatus.STARTED.value: started,
@@ -109,7 +109,7 @@ class LiveRecords:
 
     def _claimed_keys(self) -> list[str]:
         return [
-            claimed_key(queue.name, as_text(worker))
+            claimed_key(queue.name, text_of(worker))
             for queue in self._queues
             for worker in self.connection.hkeys(claimants_key(queue.name))
         ]
