@@ -38,6 +38,8 @@ from contextvqa.watermark import Watermark
 #: which is neither atomic nor fenced, never judges a job of ours, not even on a host whose clock
 #: is hours ahead; we find the dead ourselves.
 LEASE_S = 24 * 3600
+#: Jobs of paused runs that one claim puts aside, in rounds of so many: the beat must get its turn.
+ROUND, MAX_ROUNDS = 256, 8
 #: Life of a worker's key in seconds: how long another host takes to see that we are gone.
 WORKER_TTL_S = 15
 
@@ -86,13 +88,17 @@ class Claims:
         Suspects are only started when nothing else is in flight, a few at a time; until then all
         that was taken goes back. Jobs of paused runs are put aside, however many lie before others.
         """
-        is_blocked = True
-        claims: list[Claim] = []
-        while is_blocked and not claims:
-            taken = self._take(limit)
-            claims, is_blocked = self._start_all(taken, num_in_flight) if taken else ([], False)
-        self.held.update({claim.execution.composite_key: claim for claim in claims})
-        return claims
+        num_wanted = limit
+        for _ in range(MAX_ROUNDS):
+            taken = self._take(num_wanted)
+            if not taken:
+                return []
+            claims, is_blocked = self._start_all(taken, limit, num_in_flight)
+            self.held.update({claim.execution.composite_key: claim for claim in claims})
+            if claims or not is_blocked:
+                return claims
+            num_wanted = max(limit, ROUND)
+        return []
 
     def settle(self, settlements: Sequence[tuple[Claim, Outcome]]) -> list[Claim]:
         """
@@ -155,7 +161,9 @@ class Claims:
                 claim.leased_at = time.monotonic()
         return lost
 
-    def _start_all(self, taken: Sequence[bytes], num_in_flight: int) -> tuple[list[Claim], bool]:
+    def _start_all(
+        self, taken: Sequence[bytes], limit: int, num_in_flight: int
+    ) -> tuple[list[Claim], bool]:
         """Start what was taken; say also whether jobs of paused runs were among it."""
         sizes = self._payload_sizes(job_ids_in(taken))
         readable = [job_id for job_id, size in sizes.items() if size <= MAX_PAYLOAD_BYTES]
@@ -169,12 +177,13 @@ class Claims:
                     self.endings.fail_unread(pipeline, job_id, too_large(size))
             queued = self._queued(pipeline, readable, hashes)
             ready = self._put_aside(pipeline, queued)
-            chosen = select(ready, num_in_flight)
+            chosen = select(ready, num_in_flight)[:limit]
             started = {item.job.id for item in chosen}
             returned = [item.job.id for item in ready if item.job.id not in started]
             if returned:
                 pipeline.lpush(self.queue.key, *reversed(returned))
-            pipeline.delete(self.claimed_key)
+            # Not all of it: moves of an earlier call, slow on their way, may have come since.
+            pipeline.ltrim(self.claimed_key, len(taken), -1)
             if chosen:
                 self._set_state(pipeline, WorkerStatus.BUSY)
             claims = [self._start(pipeline, item) for item in chosen]
@@ -244,6 +253,8 @@ class Claims:
                 except RejectError as error:
                     self.endings.fail_unread(pipeline, job_id, f"{error.reason}: {error}")
                     continue
+                # Whatever the hash says: its registries are those of the queue it came from.
+                job.origin = self.queue.name
                 queued.append(Queued(job, hash_))
         return queued
 

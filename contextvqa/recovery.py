@@ -36,8 +36,6 @@ class Recovery:
         self.connection = claims.connection
         self.queue = claims.queue
         self.max_crashes = max_crashes
-        #: Paused runs at the last look into the deferred registry; None before the first.
-        self._paused: set[bytes] | None = None
 
     def take_back_crashed(self, executions: Sequence[ExecutionId]) -> int:
         """Return jobs of dead workers to the queue, or reject them; say how many were theirs."""
@@ -69,14 +67,12 @@ class Recovery:
             pipeline.zcard(registry)
             paused, num_aside = pipeline.execute()
         self.claims.paused = {run.decode() for run in paused}
-        if self._paused == set(paused) or not num_aside:
+        if not num_aside:
             return 0
         # Last first: each batch goes before the ones that were put aside after it.
         aside = job_ids_in(self.connection.zrevrange(registry, 0, -1))
         free = [job_id for job_id in aside if self._is_free(job_id)]
-        brought = sum(self._bring_back(registry, batch) for batch in _batches(free))
-        self._paused = set(paused)
-        return brought
+        return sum(self._bring_back(registry, batch) for batch in _batches(free))
 
     def _is_free(self, job_id: str) -> bool:
         named = run_and_key(job_id)

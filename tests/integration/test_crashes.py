@@ -195,6 +195,26 @@ def test_what_a_worker_held_that_nobody_knows_of_any_more_is_found(
     assert_nothing_is_left(connection)
 
 
+def test_ids_that_a_slow_call_moves_late_are_claimed_later_and_not_lost(
+    connection: redis.Redis, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker whose earlier call timed out, and reaches the server only now
+    enqueue(connection, runs_dir, 6)
+    claims = claims_of(connection, "worker", process_identity())
+    look = claims._payload_sizes
+
+    def move_late(job_ids: list[str]) -> dict[str, int]:
+        connection.lmove(claims.queue.key, claims.claimed_key, "LEFT", "RIGHT")
+        return look(job_ids)
+
+    monkeypatch.setattr(claims, "_payload_sizes", move_late)
+    first = claims.claim(2, 0)
+    monkeypatch.undo()
+
+    assert len(first) == 2
+    assert len(claims.claim(6, 2)) == 4
+
+
 def test_a_worker_s_own_job_started_without_its_knowing_is_returned_uncounted(
     connection: redis.Redis, runs_dir: Path
 ) -> None:

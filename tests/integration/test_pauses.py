@@ -7,10 +7,12 @@ import orjson
 import pytest
 import redis
 
+from contextvqa.claims import Claims
 from contextvqa.errors import Reason, RejectError, RunError, TransientError
 from contextvqa.pauses import Pause, pause, pause_of, resume
 from contextvqa.queues import GENERATE, REFINE, rq_queue
 from contextvqa.records import ImageRecord
+from contextvqa.recovery import Recovery
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.settings import Daemon, Guards
@@ -129,6 +131,37 @@ def test_resumed_jobs_come_back_in_their_order_before_those_behind_them(
     serve(connection, stage)
 
     assert stage.executed == list(range(1, 511))
+
+
+def test_a_run_that_is_resumed_before_anybody_looked_forgets_no_job(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 10)
+    claims = Claims(connection, GENERATE, "worker", process="1@elsewhere", result_ttl_s=60)
+    recovery = Recovery(claims, max_crashes=3)
+    recovery.bring_back()
+
+    pause(connection, "test", WHY)
+    assert claims.claim(10, 0) == []
+    resume(connection, "test")
+
+    assert recovery.bring_back() == 10
+    assert rq_queue(GENERATE, connection).count == 10
+
+
+def test_no_more_are_started_than_asked_for_behind_many_of_a_paused_run(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 1000)
+    other = Enqueuer(connection, RunDirectory(runs_dir, "other"), Runs(connection))
+    other.enqueue(rows(10), report=print, make_room=lambda: None)
+    pause(connection, "test", WHY)
+    claims = Claims(connection, GENERATE, "worker", process="1@elsewhere", result_ttl_s=60)
+
+    assert len(claims.claim(3, 0)) == 3
+
+    assert aside(connection) == 1000
+    assert rq_queue(GENERATE, connection).count == 7
 
 
 def test_the_first_reason_of_a_pause_stays(connection: redis.Redis) -> None:
