@@ -68,6 +68,19 @@ class Runs:
             self._prompts[run, digest] = prompt
         return digest, None
 
+    def restore(self, config: RunConfig) -> None:
+        """Write again what Redis lost of a run since we wrote it: its jobs would find no prompt."""
+        with self.connection.pipeline(transaction=False) as pipeline:
+            pipeline.exists(run_key(config.run))
+            pipeline.exists(prompts_key(config.run))
+            has_config, has_prompts = pipeline.execute()
+        if not has_config:
+            self.store(config)
+        if not has_prompts:
+            known, self._prompts = self._prompts, {}
+            for run, prompt in ((run, text) for (run, _), text in known.items()):
+                self.store_prompt(run, prompt)
+
     def prompt_of(self, record: ImageRecord) -> tuple[RunConfig, str]:
         """
         Return the configuration of a record's run, and the record's prompt.

@@ -38,6 +38,7 @@ class Enqueuer:
         self.runs = runs
         self.counts = Counts()
         self._batches = BatchEnqueuer(connection, directory)
+        self._config = directory.read_config()
 
     def enqueue(
         self,
@@ -57,6 +58,7 @@ class Enqueuer:
         records = self._records(rows, report)
         while batch := list(islice(records, BATCH)):
             make_room()
+            self._restore()
             distinct = {record.key: record for record in reversed(batch)}
             self.counts.duplicates += len(batch) - len(distinct)
             done, live, enqueued = self._batches.enqueue(list(reversed(distinct.values())))
@@ -64,6 +66,11 @@ class Enqueuer:
             self.counts.live += live
             self.counts.enqueued += enqueued
         return self.counts
+
+    def _restore(self) -> None:
+        """Redis may have been lost while we waited for room."""
+        if self._config is not None:
+            self.runs.restore(self._config)
 
     def _records(
         self, rows: Iterable[Row | BadRow], report: Callable[[BadRow], None]

@@ -9,8 +9,12 @@ import redis
 
 from contextvqa.queues import GENERATE, rq_queue
 from contextvqa.records import ImageRecord, from_payload, prompt_digest
+from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
+from contextvqa.settings import Sampling
+from producer.enqueue import Enqueuer
 from producer.prompt import DEFAULT_PROMPT
+from producer.rows import Row
 from tests.support import clean_environment, contextvqa, run_contextvqa, wait_until
 
 
@@ -300,3 +304,22 @@ def test_a_run_with_very_many_prompts_stores_a_thousand_and_sends_the_others_alo
     reader = Runs(connection)
     prompts = [reader.prompt_of(record)[1] for record in records(connection)]
     assert prompts == [f"Prompt {number}." for number in range(1200)]
+
+
+def test_prompts_that_redis_lost_while_the_producer_waited_are_written_again(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    # Given a producer that waits for room while Redis loses everything
+    directory = RunDirectory(runs_dir, "r")
+    runs = Runs(connection)
+    runs.store(directory.begin("m", Sampling(), "in.json"))
+    enqueuer = Enqueuer(connection, directory, runs)
+    rows = [Row(number=n, id=n, image=("a.png",), prompt="Write.") for n in range(1, 511)]
+
+    enqueuer.enqueue(rows, report=print, make_room=lambda: connection.flushall())
+
+    # Then whoever claims its records finds their prompt
+    (job, *_) = rq_queue(GENERATE, connection).jobs
+    record = from_payload(job.kwargs["record"], ImageRecord)
+    config, prompt = Runs(connection).prompt_of(record)
+    assert (config.run, prompt) == ("r", "Write.")
