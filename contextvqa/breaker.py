@@ -33,5 +33,9 @@ class Breaker:
         kinds.append(kind)
         if kind is None or kinds.count(kind) <= self.limit:
             return False
-        del self._kinds[run]
+        self.forget(run)
         return True
+
+    def forget(self, run: str) -> None:
+        """Look at a run afresh."""
+        self._kinds.pop(run, None)

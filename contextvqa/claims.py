@@ -25,6 +25,7 @@ from contextvqa.job_hash import (
     job_ids_in,
     job_of,
     restore,
+    text_of,
     too_large,
 )
 from contextvqa.jobs import NEXT_QUEUE, buffer_ended
@@ -171,7 +172,7 @@ class Claims:
 
         def start(pipeline: Pipeline, replies: list[Any]) -> tuple[list[Claim], bool]:
             *hashes, paused = replies
-            self.paused = {run.decode() for run in paused}
+            self.paused = set(map(text_of, paused))
             for job_id, size in sizes.items():
                 if size > MAX_PAYLOAD_BYTES:
                     self.endings.fail_unread(pipeline, job_id, too_large(size))

@@ -296,7 +296,8 @@ class ConcurrentWorker(BaseWorker):
     def _beat(self) -> list[Claim]:
         """Say that we live, renew leases, reap the dead; return claims that are ours no more."""
         self._send_heartbeat()
-        self._is_suspended = bool(is_suspended(self.connection, self))
+        # Without rq's worker argument, which would give our key another life.
+        self._is_suspended = bool(is_suspended(self.connection))
         self.recovery.take_back_strays(self.executions_key)
         reaped = self.reaper.reap()
         if reaped:

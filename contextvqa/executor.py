@@ -4,6 +4,8 @@ import asyncio
 import logging
 import random
 
+from redis import RedisError
+
 from contextvqa.breaker import Breaker
 from contextvqa.claims import Claims
 from contextvqa.errors import ContextVQAError, Reason, RejectError, RunError, TransientError
@@ -24,6 +26,9 @@ from contextvqa.stage import Stage
 
 log = logging.getLogger("contextvqa")
 
+#: Longest wait before another try, in seconds, give or take half: it keeps a slot.
+MAX_RETRY_WAIT_S = 60.0
+MAX_DOUBLINGS = 20
 #: What the breaker calls a failure that may pass.
 TRANSIENT = "transient"
 #: Why a run is paused whose own files are at fault.
@@ -64,6 +69,10 @@ class Executor:
             return Returned()
         except ContextVQAError:
             raise
+        except RedisError as error:
+            # Not the record's fault, nor the run's: whoever settles this waits for Redis.
+            log.warning("returned: %s: Redis does not answer: %s", claim.job.id, error)
+            return Returned()
         except Exception as error:
             # As broad as can be: a bug met by one record must not take the others along.
             log.exception("failed: %s", claim.job.id)
@@ -91,7 +100,8 @@ class Executor:
         if await self._is_run_failing(claim, TRANSIENT, message):
             return Returned()
         if claim.retry_count < self.daemon.max_retries:
-            wait_s = self.daemon.retry_wait_s * 2**claim.retry_count * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+            doubled_s = self.daemon.retry_wait_s * 2 ** min(claim.retry_count, MAX_DOUBLINGS)
+            wait_s = min(doubled_s, MAX_RETRY_WAIT_S) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
             log.warning(
                 "retry %d in %.1f s: %s: %s", claim.retry_count + 1, wait_s, claim.job.id, message
             )
@@ -107,6 +117,8 @@ class Executor:
             return False
         run, _ = named
         if run in self.claims.paused or run in self._pausing:
+            # What failed before the run is resumed says nothing of what follows.
+            self.breaker.forget(run)
             return True
         if not self.breaker.note(run, kind):
             return False

@@ -15,6 +15,9 @@ from contextvqa.queues import OrjsonSerializer
 #: Most bytes of a job's payload, packed or not: twice the longest input row.
 MAX_PAYLOAD_BYTES = 32 << 20
 
+#: No counter of ours gets there.
+MAX_COUNT = 1_000_000
+
 #: A job's hash as Redis gives it.
 JobHash = dict[bytes, bytes]
 #: (job id, execution id).
@@ -69,7 +72,7 @@ def restore(job: Job, hash_: JobHash) -> None:
 def count(hash_: JobHash, name: bytes) -> int:
     """Return a counter of ours in a job's hash, 0 where it never counted."""
     try:
-        return int(hash_.get(name) or 0)
+        return min(max(int(hash_.get(name) or 0), 0), MAX_COUNT)
     except ValueError:
         return 0
 

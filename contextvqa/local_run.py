@@ -91,8 +91,11 @@ class LocalRun:
             state, counts = self._work_off(progress, interrupted, is_again=False)
             self.num_bad_rows = counts["bad"]
             for _ in range(MAX_PASSES):
-                if not self._commands.is_input_lasting or not counts["enqueued"] + counts["live"]:
+                is_again = self._commands.is_input_lasting and counts["enqueued"] + counts["live"]
+                if not is_again and not state.pending:
                     return state
+                if not is_again:
+                    break
                 state, counts = self._work_off(progress, interrupted, is_again=True)
             if not counts["enqueued"] and not state.pending:
                 return state

@@ -132,6 +132,8 @@ def crashed(claim: Claim, stage: str, max_crashes: int) -> Outcome:
 
 def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
     """Return the outcome that ends a job and has the refiner write its record's rejection."""
+    # A path may hold any bytes, and JSON cannot.
+    message = message.encode("utf-8", "replace").decode()
     text = f"{reason}: {message}"
     if claim.job.id.endswith(f"-{Kind.REJECT}"):
         return Failed(message=text)

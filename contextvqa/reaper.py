@@ -41,7 +41,7 @@ def is_running(pid: int) -> bool:
     """Whether a process of this host runs; a zombie does not."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -8,7 +8,7 @@ so that whoever holds one can say which line of which run it belongs to.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import orjson
@@ -36,7 +36,7 @@ class ImageRecord:
     #: The prompt itself, for a run with more prompts than it stores once.
     prompt: str | None = None
     #: Counts from 1. Another attempt samples with another seed.
-    attempt: int = 1
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31)] = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,6 +18,7 @@ from contextvqa.job_hash import (
     job_ids_in,
     job_of,
     restore,
+    text_of,
 )
 from contextvqa.jobs import run_and_key
 from contextvqa.outcomes import Claim, Outcome, Returned, crashed, is_ours
@@ -66,7 +67,7 @@ class Recovery:
             pipeline.hkeys(PAUSED)
             pipeline.zcard(registry)
             paused, num_aside = pipeline.execute()
-        self.claims.paused = {run.decode() for run in paused}
+        self.claims.paused = set(map(text_of, paused))
         if not num_aside:
             return 0
         # Last first: each batch goes before the ones that were put aside after it.

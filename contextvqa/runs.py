@@ -87,6 +87,7 @@ class Runs:
 
         Raises:
             TransientError: Redis does not have them (any more): `enqueue` writes them again.
+            redis.RedisError: Redis does not answer, which tells nothing of the record.
 
         """
         read_at, config = self._configs.get(record.run, (-CONFIG_TTL_S, None))
@@ -104,11 +105,8 @@ class Runs:
         return [text_of(member) for member in self.connection.smembers(pending_key(run))]
 
     def _field(self, key: str, name: str) -> bytes | None:
-        try:
-            # Typed as text or bytes by redis-py; our connections never decode.
-            return cast("bytes | None", self.connection.hget(key, name))
-        except redis.RedisError as error:
-            raise TransientError(f"Redis does not answer: {error}") from error
+        # Typed as text or bytes by redis-py; our connections never decode.
+        return cast("bytes | None", self.connection.hget(key, name))
 
     def _read_config(self, run: str) -> RunConfig:
         data = self._field(run_key(run), "config")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from PIL.Image import Image
 
-from contextvqa.errors import UsageError
+from contextvqa.errors import RunError
 from contextvqa.jobs import refine_job
 from contextvqa.outcomes import Claim, Finished, Outcome
 from contextvqa.queues import GENERATE
@@ -60,9 +60,9 @@ class Generate:
         loop = asyncio.get_running_loop()
         config, prompt = await loop.run_in_executor(self._decoders, self.runs.prompt_of, record)
         if config.model != self.engine.model:
-            raise UsageError(
+            raise RunError(
                 f"run {record.run!r} asks for model {config.model!r} and this worker has "
-                f"{self.engine.model!r}; give `enqueue` and `worker` the same --model."
+                f"{self.engine.model!r}; give `enqueue` and `worker` the same --model"
             )
         images = await loop.run_in_executor(self._decoders, self._load, record)
         seed = derive_seed(record.key, record.attempt)

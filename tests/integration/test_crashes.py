@@ -10,11 +10,12 @@ import pytest
 import redis
 
 from contextvqa import reaper
-from contextvqa.claims import Claims
+from contextvqa.claims import WORKER_TTL_S, Claims
 from contextvqa.daemon import ConcurrentWorker
 from contextvqa.errors import CrashError, RestartError
 from contextvqa.job_hash import count
 from contextvqa.outcomes import Finished
+from contextvqa.pauses import pause_of
 from contextvqa.queues import GENERATE, REFINE, claimants_key, rq_queue
 from contextvqa.reaper import Reaper, host_identity, process_identity
 from contextvqa.records import ImageRecord
@@ -227,3 +228,38 @@ def test_a_worker_s_own_job_started_without_its_knowing_is_returned_uncounted(
     assert recovery.take_back_strays("rq:worker:worker:executions") == 2
 
     assert crash_counts(connection) == [0, 0]
+
+
+def test_a_server_that_is_away_in_the_middle_of_executions_charges_no_record_and_pauses_no_run(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 200)
+    failed: set[int | str] = set()
+
+    async def ask_redis(record: ImageRecord) -> None:
+        if record.id not in failed:
+            failed.add(record.id)
+            raise redis.ConnectionError("Connection refused")
+
+    stage = EchoStage(ask_redis)
+    serve(connection, stage)
+
+    assert sorted(stage.executed) == list(range(1, 201))
+    assert pause_of(connection, "test") is None
+    generations = [job.kwargs["generation"] for job in rq_queue(REFINE, connection).jobs]
+    assert {generation["record"]["attempt"] for generation in generations} == {1}
+
+
+def test_a_worker_s_key_lives_no_longer_than_it_says(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 1)
+    lives: list[int] = []
+
+    async def look(_: ImageRecord) -> None:
+        lives.append(connection.ttl(worker.key))
+
+    worker = ConcurrentWorker(EchoStage(look), connection, Daemon(), BURST)
+    asyncio.run(worker.serve())
+
+    assert 0 < lives[0] <= WORKER_TTL_S

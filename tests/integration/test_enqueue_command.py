@@ -316,7 +316,7 @@ def test_prompts_that_redis_lost_while_the_producer_waited_are_written_again(
     enqueuer = Enqueuer(connection, directory, runs)
     rows = [Row(number=n, id=n, image=("a.png",), prompt="Write.") for n in range(1, 511)]
 
-    enqueuer.enqueue(rows, report=print, make_room=lambda: connection.flushall())
+    enqueuer.enqueue(rows, report=print, make_room=connection.flushall)
 
     # Then whoever claims its records finds their prompt
     (job, *_) = rq_queue(GENERATE, connection).jobs

@@ -57,3 +57,30 @@ def test_a_command_that_the_server_refuses_for_good_is_not_repeated(
 
     with pytest.raises(UnavailableError, match="refuses a command: WRONGTYPE"):
         call(connection, "LPUSH", "text", "b")
+
+
+def test_what_redis_py_says_around_an_answer_to_many_commands_changes_nothing(
+    connection: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a server that asks for a replica it does not have
+    connection.config_set("min-replicas-to-write", 1)
+
+    def write_two() -> list[object]:
+        with connection.pipeline(transaction=False) as pipeline:
+            pipeline.set("a", "1")
+            pipeline.set("b", "2")
+            return pipeline.execute()
+
+    # When several commands are sent together, and the server is set right meanwhile
+    async def scenario() -> list[object]:
+        thread = RedisThread()
+        writing = asyncio.create_task(thread.call(write_two))
+        await until(lambda: caplog.messages)
+        connection.config_set("min-replicas-to-write", 0)
+        written = await writing
+        thread.close()
+        return written
+
+    # Then they are written in the end
+    assert asyncio.run(scenario()) == [True, True]
+    assert "NOREPLICAS" in caplog.messages[0]

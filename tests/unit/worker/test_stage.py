@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from contextvqa.errors import ImageError, RestartError, UsageError
+from contextvqa.errors import ImageError, RestartError, RunError
 from contextvqa.outcomes import Claim, Finished
 from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload, to_payload
 from contextvqa.run_directory import RunConfig
@@ -86,7 +86,7 @@ def test_the_generation_says_how_it_was_made(root: Path) -> None:
 def test_a_run_that_asks_for_another_model_stops_the_worker_and_not_the_record(root: Path) -> None:
     engine = NotingEngine()
 
-    with pytest.raises(UsageError, match="asks for model 'other' and this worker has 'm'"):
+    with pytest.raises(RunError, match="asks for model 'other' and this worker has 'm'"):
         execute(engine, root, model="other")
 
     assert engine.asked == {}
