@@ -68,8 +68,8 @@ class Reaper:
         self._num_looks += 1
         if not dead and not is_sweep:
             return 0
-        for worker in dead:
-            self.recovery.put_back(claimed_key(self.claims.queue.name, worker))
+        for claimed in self._abandoned_lists(dead):
+            self.recovery.put_back(claimed)
         taken = self.recovery.take_back_crashed(self._orphans(dead))
         self._forget(dead)
         return taken
@@ -100,6 +100,17 @@ class Reaper:
     def _has_gone(self, process: str) -> bool:
         pid, _, host = process.partition("@")
         return host == self._host and pid.isdecimal() and not is_running(int(pid))
+
+    def _abandoned_lists(self, dead: Collection[str]) -> list[str]:
+        """List the claimed lists of these workers, and of workers that nobody knows of."""
+        pattern = claimed_key(self.claims.queue.name, "*")
+        lists = [text_of(key) for key in self.connection.scan_iter(pattern, count=10_000)]
+        # Read last: whoever claims was noted before.
+        claimants = map(text_of, self.connection.hkeys(self.claims.claimants_key))
+        living = {
+            claimed_key(self.claims.queue.name, name) for name in claimants if name not in dead
+        }
+        return [claimed for claimed in lists if claimed not in living]
 
     def _orphans(self, dead: Collection[str]) -> list[ExecutionId]:
         """List started executions of these workers, and of workers that nobody knows of."""

@@ -196,6 +196,20 @@ def test_what_a_worker_held_that_nobody_knows_of_any_more_is_found(
     assert_nothing_is_left(connection)
 
 
+def test_ids_claimed_and_not_started_by_a_worker_nobody_knows_of_are_put_back(
+    connection: redis.Redis, runs_dir: Path
+) -> None:
+    enqueue(connection, runs_dir, 5)
+    lost = claims_of(connection, "lost", "1@another-host")
+    lost._take(3)
+    connection.delete(claimants_key(GENERATE))
+
+    reaper_of(connection).reap()
+
+    assert rq_queue(GENERATE, connection).count == 5
+    assert_nothing_is_left(connection)
+
+
 def test_ids_that_a_slow_call_moves_late_are_claimed_later_and_not_lost(
     connection: redis.Redis, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
