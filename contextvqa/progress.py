@@ -1,6 +1,7 @@
 """Progress of long work: a rich bar on a terminal, else a line every 10 seconds."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -36,13 +37,14 @@ def say(message: str) -> None:
 class Ticker:
     """Says a line every 10 seconds, if asked often enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = say) -> None:
+        self._say = say
         self._due = time.monotonic() + LINE_INTERVAL_S
 
     def tick(self, line: str) -> None:
         """Say the line if one is due."""
         if time.monotonic() >= self._due:
-            say(line)
+            self._say(line)
             self._due = time.monotonic() + LINE_INTERVAL_S
 
 

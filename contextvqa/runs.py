@@ -1,6 +1,7 @@
 """What the records of a run share, as Redis holds it: configuration and prompts, stored once."""
 
 import time
+from collections.abc import Iterable
 from typing import Any, cast
 
 import redis
@@ -63,23 +64,27 @@ class Runs:
         if (run, digest) not in self._prompts:
             if len(self._prompts) >= MAX_STORED_PROMPTS:
                 return digest, prompt
-            data = prompt.encode("utf-8", "surrogatepass")
-            self.connection.hset(prompts_key(run), digest, data)
+            self.connection.hset(prompts_key(run), digest, _encode(prompt))
             self._prompts[run, digest] = prompt
         return digest, None
 
-    def restore(self, config: RunConfig) -> None:
-        """Write again what Redis lost of a run since we wrote it: its jobs would find no prompt."""
+    def restore(self, config: RunConfig, records: Iterable[ImageRecord]) -> None:
+        """Write again what Redis lost since we wrote it: jobs of these would find no prompt."""
+        stored = (record for record in records if record.prompt is None)
+        digests = list({record.prompt_digest for record in stored})
         with self.connection.pipeline(transaction=False) as pipeline:
             pipeline.exists(run_key(config.run))
-            pipeline.exists(prompts_key(config.run))
-            has_config, has_prompts = pipeline.execute()
+            for digest in digests:
+                pipeline.hexists(prompts_key(config.run), digest)
+            has_config, *are_there = pipeline.execute()
         if not has_config:
             self.store(config)
-        if not has_prompts:
-            known, self._prompts = self._prompts, {}
-            for run, prompt in ((run, text) for (run, _), text in known.items()):
-                self.store_prompt(run, prompt)
+        lost = [digest for digest, is_there in zip(digests, are_there, strict=True) if not is_there]
+        if lost:
+            prompts: dict[Any, Any] = {
+                digest: _encode(self._prompts[config.run, digest]) for digest in lost
+            }
+            self.connection.hset(prompts_key(config.run), mapping=prompts)
 
     def prompt_of(self, record: ImageRecord) -> tuple[RunConfig, str]:
         """
@@ -124,3 +129,8 @@ class Runs:
                 )
             self._prompts[place] = data.decode("utf-8", "surrogatepass")
         return self._prompts[place]
+
+
+def _encode(prompt: str) -> bytes:
+    """Return a prompt as Redis holds it; lone surrogates survive."""
+    return prompt.encode("utf-8", "surrogatepass")

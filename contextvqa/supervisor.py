@@ -30,6 +30,8 @@ MIN_STALL_S = 15.0
 STOP_MARGIN_S = 15.0
 #: Wait before another start, give or take half; doubled after each one that never got ready.
 RESTART_WAIT_S = 1.0
+#: Doublings of it at most: what is not there may come back after hours.
+MAX_DOUBLINGS = 6
 #: Worker processes in a row that never got ready, after which no other is tried.
 MAX_FAILED_STARTS = 5
 #: Seconds after which a worker process that wants to be restarted is no longer a quick failure.
@@ -163,7 +165,9 @@ class _Supervisor:
         if self._stop_by is not None:
             raise UnavailableError(f"{what}, while it was to stop; others take over its records.")
         self._num_failed_starts = 0 if process.is_ready else self._num_failed_starts + 1
-        if self._num_failed_starts == MAX_FAILED_STARTS:
+        # What was there once, Redis or the model's files, is waited for. A crash is no outage.
+        is_crash = code != UnavailableError.exit_code
+        if is_crash and self._num_failed_starts >= MAX_FAILED_STARTS:
             _give_up(what, code)
         wait_s = restart_wait_s(
             code=code, ready_s=process.ready_s, num_failed_starts=self._num_failed_starts
@@ -184,7 +188,7 @@ def restart_wait_s(*, code: int, ready_s: float, num_failed_starts: int) -> floa
     """
     if code == RestartError.exit_code and ready_s >= RECYCLE_S:
         return 0.0  # it wanted to be started anew, and has worked till then
-    doublings = max(0, num_failed_starts - 1)
+    doublings = min(max(0, num_failed_starts - 1), MAX_DOUBLINGS)
     return RESTART_WAIT_S * (1 << doublings) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
 
 

@@ -1,6 +1,7 @@
 """`contextvqa wait`: return when a run is complete."""
 
 import time
+from functools import partial
 
 import click
 
@@ -8,6 +9,7 @@ from contextvqa.completion import check_rejects, summarize
 from contextvqa.connection import connect
 from contextvqa.errors import IncompleteError
 from contextvqa.options import takes
+from contextvqa.patience import persist
 from contextvqa.progress import RunProgress
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import url_of_run
@@ -50,7 +52,7 @@ def _wait(watcher: RunWatcher, deadline: float | None) -> RunState:
     busy_at = time.monotonic()
     with RunProgress() as progress:
         while True:
-            state = watcher.look()
+            state = persist(watcher.look, wait=partial(_sleep_until, deadline))
             progress.show(state)
             if state.paused:
                 raise IncompleteError(state.paused.advise(state.run))
@@ -71,3 +73,9 @@ def _wait(watcher: RunWatcher, deadline: float | None) -> RunState:
                     f"{state.run}`."
                 )
             time.sleep(LOOK_INTERVAL_S)
+
+
+def _sleep_until(deadline: float | None, wait_s: float) -> bool:
+    """Wait for a server that is away; return whether no time is left for another try."""
+    time.sleep(wait_s)
+    return deadline is not None and time.monotonic() >= deadline

@@ -11,6 +11,7 @@ import redis
 from contextvqa.connection import connect_to_queue
 from contextvqa.errors import UsageError
 from contextvqa.options import INPUT_FILE, RUN, takes
+from contextvqa.patience import persist
 from contextvqa.progress import say
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
@@ -50,7 +51,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     runs = _begin(directory, connection, model, sampling, source)
     enqueuer = Enqueuer(connection, directory, runs)
     room = Room(connection, run, flow.high_water)
-    counts = enqueuer.enqueue(rows, _report, lambda: room.wait(_summary(enqueuer.counts)))
+    counts = enqueuer.enqueue(rows, _report, lambda: persist(room.wait, _summary(enqueuer.counts)))
     say(_summary(counts))
     if as_json:
         click.echo(orjson.dumps(asdict(counts)))
@@ -68,7 +69,7 @@ def _begin(
     config = directory.begin(model.model, sampling, name)
     runs = Runs(connection)
     try:
-        runs.store(config)
+        persist(runs.store, config)
     except UsageError:
         if is_new:
             directory.config_path.unlink()

@@ -6,10 +6,11 @@ from itertools import islice
 
 import redis
 
+from contextvqa.patience import persist
 from contextvqa.records import ImageRecord
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
-from producer.batch import BATCH, BatchEnqueuer
+from producer.batch import BATCH, BatchEnqueuer, Enqueued
 from producer.rows import BadRow, Row
 
 
@@ -48,7 +49,7 @@ class Enqueuer:
     ) -> Counts:
         """
         Enqueue the records of `rows` that have not ended and are not live. Constant round trips
-        per batch; may be repeated at any time.
+        per batch; waits for a Redis that is away; may be repeated at any time.
 
         Args:
             report: Called with every bad row; the others go on.
@@ -58,19 +59,19 @@ class Enqueuer:
         records = self._records(rows, report)
         while batch := list(islice(records, BATCH)):
             make_room()
-            self._restore()
             distinct = {record.key: record for record in reversed(batch)}
             self.counts.duplicates += len(batch) - len(distinct)
-            done, live, enqueued = self._batches.enqueue(list(reversed(distinct.values())))
+            done, live, enqueued = persist(self._enqueue, list(reversed(distinct.values())))
             self.counts.done += done
             self.counts.live += live
             self.counts.enqueued += enqueued
         return self.counts
 
-    def _restore(self) -> None:
-        """Redis may have been lost while we waited for room."""
+    def _enqueue(self, batch: list[ImageRecord]) -> Enqueued:
         if self._config is not None:
-            self.runs.restore(self._config)
+            # Redis may have been lost while we waited for room, or for Redis.
+            self.runs.restore(self._config, batch)
+        return self._batches.enqueue(batch)
 
     def _records(
         self, rows: Iterable[Row | BadRow], report: Callable[[BadRow], None]
@@ -84,7 +85,7 @@ class Enqueuer:
             yield self._record(row)
 
     def _record(self, row: Row) -> ImageRecord:
-        digest, prompt = self.runs.store_prompt(self.run, row.prompt)
+        digest, prompt = persist(self.runs.store_prompt, self.run, row.prompt)
         return ImageRecord(
             run=self.run,
             key=row.key,

@@ -12,6 +12,7 @@ import orjson
 from contextvqa.connection import connect_to_queue
 from contextvqa.errors import IncompleteError, Reason, TransientError, UsageError
 from contextvqa.options import takes
+from contextvqa.patience import persist
 from contextvqa.progress import say
 from contextvqa.queues import GENERATE, rq_queue
 from contextvqa.records import ImageRecord, prompt_digest
@@ -146,14 +147,14 @@ class Retrier:
         return self.counts
 
     def _enqueue(self, batch: Sequence[ImageRecord]) -> None:
-        ready = {record.key: record for record in batch if self._has_prompt(record)}
+        ready = {record.key: record for record in batch if persist(self._has_prompt, record)}
         self.counts.without_prompt += sum(record.key not in ready for record in batch)
         if self._is_at_rest and self._queue.count >= self._high_water:
             self.counts.left_over += len(ready)
             return
         if not self._is_at_rest:
-            self._room.wait(_summary(self.counts))
-        done, live, enqueued = self._batches.enqueue(list(ready.values()))
+            persist(self._room.wait, _summary(self.counts))
+        done, live, enqueued = persist(self._batches.enqueue, list(ready.values()))
         self.counts.done += done
         self.counts.live += live
         self.counts.enqueued += enqueued

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from contextvqa.progress import Ticker
 from contextvqa.server import EmbeddedServer
+from tests.faults import plan
 from tests.faults.ledger import Entry
 from tests.faults.mutations import MUTATIONS
 from tests.faults.plan import Trial
@@ -20,6 +22,18 @@ if "MUTATION" in os.environ:
     MUTATIONS[os.environ["MUTATION"]]()
 
 MakeWorld = Callable[..., World]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say how far a long series is, past pytest's capture of what tests print."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(line, flush=True)  # noqa: T201 - progress
+
+    if "FAULTS" in os.environ:
+        plan.progress = Ticker(say)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

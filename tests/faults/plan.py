@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
+from contextvqa.progress import Ticker
+
 _BASE = uuid4().hex[:8]
+#: Says every 10 s how far a long series is, where somebody wants to know.
+progress = Ticker(lambda _: None)
 #: Failed trials after which a test ends, and those of them that it shows.
 MAX_FAILURES = 10
 SHOWN = 3
@@ -41,6 +45,7 @@ FAULTS = {
     "network": Fault(text="network cut for 5, 15 or 60 s, or slow", full=30, few=3),
     "stalls": Fault(text="SIGSTOP past the lease, then SIGCONT", full=100, few=5),
     "redis-kill": Fault(text="SIGKILL of Redis, with its data kept, cut or lost", full=180, few=12),
+    "producer-redis": Fault(text="Redis killed, lost or full under a producer", full=50, few=4),
     "memory": Fault(text="maxmemory reached and released", full=20, few=2),
     "producers": Fault(text="4 producers at once, one killed and run again", full=50, few=5),
     "clocks": Fault(text="clock an hour off on one host, rq info in 5 loops", full=30, few=3),
@@ -48,6 +53,11 @@ FAULTS = {
     "poison-engine": Fault(text="a record kills the engine", full=20, few=2),
     "poison-error": Fault(text="a record fails on every try", full=20, few=2),
     "poison-hang": Fault(text="a record never ends", full=20, few=2),
+    "engine": Fault(
+        text="vLLM's engine process killed, stopped, or orphaned by its killed worker",
+        full=50,
+        few=3,
+    ),
     "stop": Fault(text="SIGTERM in time, beyond it, twice, during start", full=100, few=8),
     "hostile": Fault(text="jobs that somebody else wrote into Redis"),
     "images": Fault(text="mutated image files", full=20_000, few=500),
@@ -85,6 +95,7 @@ def trials(fault: str, count: int | None = None) -> Iterator[Trial]:
     failures = []
     planned = range(_count(fault) if count is None else count)
     for number in [number for number in planned if not only or number == int(only)]:
+        progress.tick(f"{fault}: {number} of {len(planned)} trials, {len(failures)} failed")
         generator = random.Random(f"{base}/{fault}/{number}")
         trial = Trial(fault=fault, number=number, base=base, random=generator)
         yield trial

@@ -22,6 +22,8 @@ from tests.faults.world import World, entries, wait_for
 
 #: Memory beyond what is used that a full server still gives, in bytes.
 SPARE_BYTES = 20_000
+#: Rows that keep a producer busy for a while.
+NUM_ROWS = 1600
 
 
 @contextmanager
@@ -125,6 +127,35 @@ def test_a_server_whose_memory_is_full_costs_time_and_no_record(
 
             # Then they go on
             world.finish(daemons)
+
+
+def test_a_producer_waits_for_a_server_that_went_away_or_is_full(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    for trial in trials("producer-redis"):
+        directory = tmp_path / f"redis-{trial.number}"
+        with (
+            own_server(directory) as server,
+            make_world(trial, entries(NUM_ROWS), server.url) as world,
+        ):
+            # Given a producer in the middle of its input
+            producer = world.producer()
+            wait_for(lambda world=world: world.connection.llen("rq:queue:generate"))
+            world.note_fault()
+
+            # When the server is killed, forgets all, or refuses to write, for a while
+            if trial.number % 2:
+                world.connection.config_set("maxmemory", 1)
+                wait_for(lambda world=world: is_refusing(world))
+                world.connection.config_set("maxmemory", 0)
+            else:
+                kill(server)
+                [keep, lose][trial.number // 2 % 2](directory, trial.random)
+                server.start()
+
+            # Then it goes on to the end
+            assert producer.wait() == 0, producer.words()
+            world.finish(redis_forgot=True)
 
 
 def is_refusing(world: World) -> bool:

@@ -8,13 +8,14 @@ import redis
 from click.testing import CliRunner
 
 from contextvqa import wait
+from contextvqa.connection import connect
 from contextvqa.errors import IncompleteError
 from contextvqa.pauses import Pause, pause
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Sampling
 from tests.integration.stand_in import BAD, GOOD, work_off
-from tests.support import clean_environment, contextvqa, run_contextvqa
+from tests.support import clean_environment, contextvqa, run_contextvqa, wait_until
 
 
 @pytest.fixture
@@ -108,3 +109,25 @@ def test_a_run_without_a_server_is_exit_code_3(runs_dir: Path) -> None:
 
     assert done.returncode == 3
     assert "is not running" in done.stderr
+
+
+def test_a_server_that_restarts_is_waited_for(runs_dir: Path, tmp_path: Path) -> None:
+    # Given a run whose end is waited for
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"image": "a.png"}\n')
+    with EmbeddedServer(tmp_path / "redis") as server, connect(server.url) as connection:
+        places: list[object] = ["--runs-dir", runs_dir, "--redis-url", server.url]
+        assert run_contextvqa("enqueue", source, "--run", "r", *places).returncode == 0
+        with subprocess.Popen(
+            contextvqa("wait", "r", *places), stderr=subprocess.PIPE, env=clean_environment()
+        ) as process:
+            # When the server is away until that is noticed
+            wait_until(lambda: len(connection.client_list()) > 1)
+            server.stop()
+            assert process.stderr is not None
+            assert b"trying again in" in process.stderr.readline()
+            server.start()
+            work_off(connection, lambda _: GOOD, places)
+
+            # Then its end is seen
+            assert process.wait(60) == 0

@@ -14,7 +14,7 @@ def waits_s(*, code: int = 1, ready_s: float = 0.0, num_failed_starts: int = 0) 
 
 
 @pytest.mark.parametrize(
-    ("num_failed_starts", "wait_s"), [(0, 1.0), (1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0)]
+    ("num_failed_starts", "wait_s"), [(0, 1.0), (1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (99, 64.0)]
 )
 def test_the_wait_doubles_with_each_failed_start_give_or_take_half(
     num_failed_starts: int, wait_s: float
