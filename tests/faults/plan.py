@@ -60,7 +60,7 @@ FAULTS = {
     ),
     "stop": Fault(text="SIGTERM in time, beyond it, twice, during start", full=100, few=8),
     "hostile": Fault(text="jobs that somebody else wrote into Redis"),
-    "images": Fault(text="mutated image files", full=20_000, few=500),
+    "images": Fault(text="mutated image files, one of each format per trial", full=20_000, few=500),
     "bad-images": Fault(text="hostile image files of every kind"),
     "ledger": Fault(text=""),
     "eviction": Fault(text="a server that evicts keys is refused"),
