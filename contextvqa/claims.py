@@ -9,36 +9,42 @@ call may be repeated after a connection error: it looks before it writes, in one
 import time
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 import redis
 from redis.client import Pipeline
-from rq.executions import Execution
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 from rq.worker import WorkerStatus
 
+from contextvqa import bookkeeping
+from contextvqa.bookkeeping import LEASE_S
 from contextvqa.endings import Endings
 from contextvqa.errors import RejectError
 from contextvqa.job_hash import (
     MAX_PAYLOAD_BYTES,
-    JobHash,
-    count,
+    Execution,
+    JobFields,
+    StoredJob,
     job_ids_in,
-    job_of,
-    restore,
+    reading,
     text_of,
     too_large,
 )
-from contextvqa.jobs import NEXT_QUEUE, buffer_ended
-from contextvqa.outcomes import Claim, Outcome, Queued, is_ours, select
+from contextvqa.jobs import NEXT_QUEUE, run_and_key
+from contextvqa.outcomes import Claim, Outcome, is_ours, select
 from contextvqa.pauses import Pause, pause
-from contextvqa.queues import LIVE, PAUSED, claimants_key, claimed_key, rq_queue, worker_key
+from contextvqa.queues import (
+    LIVE,
+    PAUSED,
+    claimants_key,
+    claimed_key,
+    job_key,
+    rq_queue,
+    worker_key,
+)
 from contextvqa.transactions import RedisCommand, transact
 from contextvqa.watermark import Watermark
 
-#: Life of an execution in rq's started registry, in seconds. Long, so that stock rq's cleanup,
-#: which is neither atomic nor fenced, never judges a job of ours, not even on a host whose clock
-#: is hours ahead; we find the dead ourselves.
-LEASE_S = 24 * 3600
 #: Jobs of paused runs that one claim puts aside, in rounds of so many: the beat must get its turn.
 ROUND, MAX_ROUNDS = 256, 8
 #: Life of a worker's key in seconds: how long another host takes to see that we are gone.
@@ -111,7 +117,7 @@ class Claims:
         """
         jobs = [claim.job for claim, _ in settlements]
         follow_ups = [spec for _, outcome in settlements for spec in outcome.follow_ups]
-        follow_up_keys = [Job.key_for(spec.id) for spec in follow_ups]
+        follow_up_keys = [job_key(spec.id) for spec in follow_ups]
         watched = [*(job.key for job in jobs), *follow_up_keys]
         reads: list[RedisCommand] = [("HMGET", job.key, "status", "execution_id") for job in jobs]
         reads += [("HGET", key, "status") for key in follow_up_keys]
@@ -121,12 +127,13 @@ class Claims:
             live = {
                 spec.id for spec, status in zip(follow_ups, statuses, strict=True) if status in LIVE
             }
-            lost = []
+            ours, lost = [], []
             for (claim, outcome), fence in zip(settlements, fences, strict=True):
-                if is_ours(claim, fence):
-                    self.endings.end(pipeline, claim, outcome, live)
+                if is_ours(claim.execution, fence):
+                    ours.append((claim, outcome))
                 else:
                     lost.append(claim)
+            self.endings.end(pipeline, ours, live)
             is_idle = len(settlements) == len(self.held)
             self._set_state(pipeline, WorkerStatus.IDLE if is_idle else WorkerStatus.BUSY)
             return lost
@@ -147,14 +154,11 @@ class Claims:
         due = time.monotonic() - LEASE_S / 4
 
         def write(pipeline: Pipeline, fences: list[Any]) -> list[Claim]:
-            lost = []
-            for claim, fence in zip(claims, fences, strict=True):
-                if not is_ours(claim, fence):
-                    lost.append(claim)
-                elif claim.leased_at < due:
-                    registry = claim.job.started_job_registry
-                    claim.execution.heartbeat(registry, LEASE_S, pipeline=pipeline)
-            return lost
+            pairs = list(zip(claims, fences, strict=True))
+            ours = [claim for claim, fence in pairs if is_ours(claim.execution, fence)]
+            due_now = [claim.execution for claim in ours if claim.leased_at < due]
+            bookkeeping.renew(pipeline, self.queue, due_now)
+            return [claim for claim, fence in pairs if not is_ours(claim.execution, fence)]
 
         lost = transact(self.connection, [claim.job.key for claim in claims], reads, write)
         for claim in claims:
@@ -168,29 +172,32 @@ class Claims:
         """Start what was taken; say also whether jobs of paused runs were among it."""
         sizes = self._payload_sizes(job_ids_in(taken))
         readable = [job_id for job_id, size in sizes.items() if size <= MAX_PAYLOAD_BYTES]
-        keys = [Job.key_for(job_id) for job_id in readable]
+        keys = [job_key(job_id) for job_id in readable]
 
         def start(pipeline: Pipeline, replies: list[Any]) -> tuple[list[Claim], bool]:
-            *hashes, paused = replies
+            *rows, paused = replies
             self.paused = set(map(text_of, paused))
             for job_id, size in sizes.items():
                 if size > MAX_PAYLOAD_BYTES:
                     self.endings.fail_unread(pipeline, job_id, too_large(size))
-            queued = self._queued(pipeline, readable, hashes)
+            queued = self._queued(pipeline, readable, rows)
             ready = self._put_aside(pipeline, queued)
             chosen = select(ready, num_in_flight)[:limit]
-            started = {item.job.id for item in chosen}
-            returned = [item.job.id for item in ready if item.job.id not in started]
+            started = {job.id for job in chosen}
+            returned = [job.id for job in ready if job.id not in started]
             if returned:
                 pipeline.lpush(self.queue.key, *reversed(returned))
             # Not all of it: moves of an earlier call, slow on their way, may have come since.
             pipeline.ltrim(self.claimed_key, len(taken), -1)
             if chosen:
                 self._set_state(pipeline, WorkerStatus.BUSY)
-            claims = [self._start(pipeline, item) for item in chosen]
+            executions = [Execution(job.id, uuid4().hex, self.worker) for job in chosen]
+            bookkeeping.start(pipeline, self.queue, executions)
+            pairs = zip(chosen, executions, strict=True)
+            claims = [Claim(job=job, execution=execution) for job, execution in pairs]
             return claims, len(ready) < len(queued)
 
-        reads: list[RedisCommand] = [*(("HGETALL", key) for key in keys), ("HKEYS", PAUSED)]
+        reads: list[RedisCommand] = [*reading(readable), ("HKEYS", PAUSED)]
         return transact(self.connection, [*keys, PAUSED], reads, start)
 
     def _set_state(self, pipeline: Pipeline, state: WorkerStatus) -> None:
@@ -231,7 +238,7 @@ class Claims:
         """
         with self.connection.pipeline(transaction=False) as pipeline:
             for job_id in job_ids:
-                pipeline.hstrlen(Job.key_for(job_id), "data")
+                pipeline.hstrlen(job_key(job_id), "data")
             replies = pipeline.execute(raise_on_error=False)
         return {
             job_id: reply
@@ -240,45 +247,30 @@ class Claims:
         }
 
     def _queued(
-        self, pipeline: Pipeline, job_ids: Sequence[str], hashes: Sequence[JobHash]
-    ) -> list[Queued]:
+        self, pipeline: Pipeline, job_ids: Sequence[str], rows: Sequence[Any]
+    ) -> list[StoredJob]:
         """Drop deleted jobs and second copies; fail what is no job at all."""
         queued = []
-        for job_id, hash_ in zip(job_ids, hashes, strict=True):
-            job = job_of(job_id, self.connection)
-            if not hash_:
-                buffer_ended(job_id, pipeline)
-            elif hash_.get(b"status") == JobStatus.QUEUED.value.encode():
+        for job_id, row in zip(job_ids, rows, strict=True):
+            fields = JobFields(*row)
+            if fields.status == JobStatus.QUEUED.value.encode():
                 try:
-                    restore(job, hash_)
+                    queued.append(StoredJob.read(job_id, fields))
                 except RejectError as error:
                     self.endings.fail_unread(pipeline, job_id, f"{error.reason}: {error}")
-                    continue
-                # Whatever the hash says: its registries are those of the queue it came from.
-                job.origin = self.queue.name
-                queued.append(Queued(job, hash_))
+            elif fields.status is None:
+                bookkeeping.forget_pending(pipeline, [job_id])
         return queued
 
-    def _put_aside(self, pipeline: Pipeline, queued: Sequence[Queued]) -> list[Queued]:
+    def _put_aside(self, pipeline: Pipeline, queued: Sequence[StoredJob]) -> list[StoredJob]:
         """Put the jobs of paused runs aside; return the others."""
-        for item in queued:
-            if item.run in self.paused:
-                self.endings.put_aside(pipeline, item.job.id)
-        return [item for item in queued if item.run not in self.paused]
-
-    def _start(self, pipeline: Pipeline, item: Queued) -> Claim:
-        job, hash_ = item
-        execution = Execution.create(job, LEASE_S, pipeline=pipeline, worker_name=self.worker)
-        job.prepare_for_execution(self.worker, pipeline=pipeline)
-        pipeline.hset(job.key, "execution_id", execution.id)
-        return claim_of(job, execution, hash_)
+        for job in queued:
+            if _run_of(job) in self.paused:
+                self.endings.put_aside(pipeline, job.id)
+        return [job for job in queued if _run_of(job) not in self.paused]
 
 
-def claim_of(job: Job, execution: Execution, hash_: JobHash) -> Claim:
-    """Return an execution's claim on a job."""
-    return Claim(
-        job=job,
-        execution=execution,
-        crash_count=count(hash_, b"crash_count"),
-        retry_count=count(hash_, b"retry_count"),
-    )
+def _run_of(job: StoredJob) -> str | None:
+    """Return the run that a job belongs to; None for a job that is not ours."""
+    named = run_and_key(job.id)
+    return named[0] if named else None

@@ -23,7 +23,8 @@ from rq.suspension import is_suspended
 from rq.utils import now
 from rq.worker import BaseWorker, WorkerStatus
 
-from contextvqa.claims import LEASE_S, WORKER_TTL_S, Claims
+from contextvqa.bookkeeping import LEASE_S
+from contextvqa.claims import WORKER_TTL_S, Claims
 from contextvqa.errors import CrashError, RestartError
 from contextvqa.executor import Executor
 from contextvqa.outcomes import Claim, Outcome, Returned, crashed

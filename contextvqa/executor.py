@@ -15,7 +15,6 @@ from contextvqa.outcomes import (
     Outcome,
     Retried,
     Returned,
-    read_payload,
     read_record,
     rejected,
 )
@@ -82,7 +81,7 @@ class Executor:
 
     def _check(self, claim: Claim) -> str:
         """Refuse a job that is not this stage's; return the run of its record."""
-        function, _ = read_payload(claim)
+        function, _ = claim.job.content
         expected = FUNCTIONS[self.stage.queue]
         if function != expected:
             message = f"the job names the function {function!r}, this queue runs {expected!r}"
@@ -99,15 +98,19 @@ class Executor:
         """Give the job back for another try, after a wait that lets a short outage pass."""
         if await self._is_run_failing(claim, TRANSIENT, message):
             return Returned()
-        if claim.retry_count < self.daemon.max_retries:
-            doubled_s = self.daemon.retry_wait_s * 2 ** min(claim.retry_count, MAX_DOUBLINGS)
+        if claim.job.retry_count < self.daemon.max_retries:
+            doubled_s = self.daemon.retry_wait_s * 2 ** min(claim.job.retry_count, MAX_DOUBLINGS)
             wait_s = min(doubled_s, MAX_RETRY_WAIT_S) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
             log.warning(
-                "retry %d in %.1f s: %s: %s", claim.retry_count + 1, wait_s, claim.job.id, message
+                "retry %d in %.1f s: %s: %s",
+                claim.job.retry_count + 1,
+                wait_s,
+                claim.job.id,
+                message,
             )
             await asyncio.sleep(wait_s)
             return Retried()
-        text = f"failed {claim.retry_count + 1} times, at last: {message}"
+        text = f"failed {claim.job.retry_count + 1} times, at last: {message}"
         return rejected(claim, self.stage.queue, Reason.RETRIES_EXHAUSTED, text)
 
     async def _is_run_failing(self, claim: Claim, kind: str, message: str) -> bool:

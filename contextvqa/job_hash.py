@@ -1,16 +1,18 @@
 """
-What Redis holds of a job, read with distrust: whoever can write there may have written it.
+What Redis holds of a job and of an execution, read with distrust: whoever can write there may have
+written it.
 """
 
 import re
 import zlib
-from typing import Any
-
-import redis
-from rq.job import Job
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from contextvqa.errors import Reason, RejectError
-from contextvqa.queues import OrjsonSerializer
+from contextvqa.queues import OrjsonSerializer, execution_key, job_key
+from contextvqa.records import Payload
 
 #: Most bytes of a job's payload, packed or not: twice the longest input row.
 MAX_PAYLOAD_BYTES = 32 << 20
@@ -18,14 +20,94 @@ MAX_PAYLOAD_BYTES = 32 << 20
 #: No counter of ours gets there.
 MAX_COUNT = 1_000_000
 
-#: A job's hash as Redis gives it.
-JobHash = dict[bytes, bytes]
-#: (job id, execution id).
-ExecutionId = tuple[str, str]
-
 #: Ids that rq takes, and with the execution the names in its registries.
 JOB_ID = re.compile(r"[A-Za-z0-9_-]+")
 EXECUTION = re.compile(r"(?P<job>[A-Za-z0-9_-]+):(?P<execution>[A-Za-z0-9_-]+)")
+
+#: The fields that decide what becomes of a job, in the order of `JobFields`.
+FIELDS = ("data", "status", "execution_id", "crash_count", "retry_count")
+
+
+class JobFields(NamedTuple):
+    """The fields of a job's hash that we read, None where it has none: no job has no data."""
+
+    data: bytes | None
+    status: bytes | None
+    execution_id: bytes | None
+    crash_count: bytes | None
+    retry_count: bytes | None
+
+    @property
+    def fence(self) -> tuple[bytes | None, bytes | None]:
+        """What says whose the job is."""
+        return self.status, self.execution_id
+
+
+class Execution(NamedTuple):
+    """One execution of one job, by one worker."""
+
+    job_id: str
+    id: str
+    worker: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its hash."""
+        return execution_key(self.job_id, self.id)
+
+    @property
+    def composite_key(self) -> str:
+        """Its name in rq's registries."""
+        return f"{self.job_id}:{self.id}"
+
+
+@dataclass(frozen=True)
+class StoredJob:
+    """A job as Redis holds it. Its payload is decoded on first use."""
+
+    id: str
+    #: What the serializer wrote.
+    data: bytes
+    crash_count: int
+    retry_count: int
+
+    @classmethod
+    def read(cls, job_id: str, fields: JobFields) -> "StoredJob":
+        """
+        Read a job's fields; its payload stays as it is.
+
+        Raises:
+            RejectError: They are no job's.
+
+        """
+        if fields.data is None:
+            raise RejectError(Reason.MALFORMED, "the job's hash is not one of rq: it has no data")
+        data = _unpacked(fields.data)
+        return cls(job_id, data, count(fields.crash_count), count(fields.retry_count))
+
+    @property
+    def key(self) -> str:
+        """Its hash."""
+        return job_key(self.id)
+
+    @cached_property
+    def content(self) -> tuple[str, Payload]:
+        """
+        The function that it names, and its keyword arguments.
+
+        Raises:
+            RejectError: It holds no JSON, or not that of a job.
+
+        """
+        try:
+            function, _, _, arguments = OrjsonSerializer.loads(self.data)
+        except (ValueError, TypeError) as error:
+            raise RejectError(
+                Reason.MALFORMED, f"the job holds no JSON of a job: {error}"
+            ) from error
+        if not isinstance(function, str) or not isinstance(arguments, dict):
+            raise RejectError(Reason.MALFORMED, "the job names no function or carries no payload")
+        return function, arguments
 
 
 def text_of(value: object) -> str:
@@ -39,40 +121,21 @@ def job_ids_in(members: Any) -> list[str]:
     return [name for name in dict.fromkeys(names) if JOB_ID.fullmatch(name)]
 
 
-def executions_in(members: Any) -> list[ExecutionId]:
-    """Return the executions among the members of a registry."""
+def executions_in(members: Any) -> list[Execution]:
+    """Return the executions among the members of a registry; their workers are not known."""
     found = (EXECUTION.fullmatch(text_of(name)) for name in members)
-    return [(match["job"], match["execution"]) for match in found if match]
+    return [Execution(match["job"], match["execution"]) for match in found if match]
 
 
-def job_of(job_id: str, connection: redis.Redis) -> Job:
-    """Return a job of which nothing is known but its id."""
-    return Job(job_id, connection=connection, serializer=OrjsonSerializer)
+def reading(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the commands whose replies are the `JobFields` of these jobs."""
+    return [("HMGET", job_key(job_id), *FIELDS) for job_id in job_ids]
 
 
-def restore(job: Job, hash_: JobHash) -> None:
-    """
-    Read a job's hash into it; its payload is decoded later, on first use.
-
-    Raises:
-        RejectError: The hash is no job's.
-
-    """
-    try:
-        job.restore({**hash_, b"data": _unpacked(hash_[b"data"])})
-    except RejectError:
-        raise
-    except Exception as error:
-        # rq raises whatever the bytes provoke in it.
-        raise RejectError(
-            Reason.MALFORMED, f"the job's hash is not one of rq: {type(error).__name__}: {error}"
-        ) from error
-
-
-def count(hash_: JobHash, name: bytes) -> int:
+def count(value: bytes | None) -> int:
     """Return a counter of ours in a job's hash, 0 where it never counted."""
     try:
-        return min(max(int(hash_.get(name) or 0), 0), MAX_COUNT)
+        return min(max(int(value or 0), 0), MAX_COUNT)
     except ValueError:
         return 0
 

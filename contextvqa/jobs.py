@@ -1,16 +1,12 @@
 """Which job carries which payload: one record is one job per stage, with an id of its own."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from redis.client import Pipeline
-from rq import Queue
-
 from contextvqa.errors import UsageError
-from contextvqa.queues import GENERATE, REFINE, pending_key
+from contextvqa.queues import GENERATE, REFINE
 from contextvqa.records import Generation, ImageRecord, Payload, Rejection, from_payload, to_payload
 
 #: The one function that jobs of a queue may name. Never imported: the stage runs its own.
@@ -131,30 +127,3 @@ def record_of(arguments: Payload) -> ImageRecord:
     carrier = next(iter(arguments.values()), None)
     found = carrier.get("record") if isinstance(carrier, dict) else None
     return from_payload(found if isinstance(found, dict) else {}, ImageRecord)
-
-
-def buffer_enqueue(specs: Iterable[JobSpec], queue: Queue, pipeline: Pipeline) -> None:
-    """Buffer the enqueueing of jobs of one queue; nothing is sent."""
-    queue.enqueue_many(
-        [
-            Queue.prepare_data(
-                FUNCTIONS[spec.queue],
-                # rq-dashboard's workers page shows positional arguments: short and readable.
-                args=(spec.record.run, spec.record.id),
-                kwargs=spec.arguments,
-                timeout=NO_TIMEOUT,
-                description=spec.description,
-                job_id=spec.id,
-            )
-            for spec in specs
-        ],
-        pipeline=pipeline,
-    )
-
-
-def buffer_ended(identifier: str, pipeline: Pipeline) -> None:
-    """Buffer that the record of a job is no longer on its way."""
-    named = run_and_key(identifier)
-    if named:
-        run, key = named
-        pipeline.srem(pending_key(run), key)

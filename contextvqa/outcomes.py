@@ -5,43 +5,25 @@ A claim is a job in our hands; an outcome is how it leaves them.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
-from rq.exceptions import DeserializationError
-from rq.executions import Execution
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 
 from contextvqa.errors import Reason, RejectError
-from contextvqa.job_hash import JobHash, count
+from contextvqa.job_hash import Execution, StoredJob
 from contextvqa.jobs import JobSpec, Kind, record_of, reject_job, run_and_key
 from contextvqa.queues import GENERATE
-from contextvqa.records import ImageRecord, Payload, Rejection
+from contextvqa.records import ImageRecord, Rejection
 
 #: Suspects that run together. Small, so that a poison record takes few innocents along.
 SUSPECT_GROUP = 4
-
-
-class Queued(NamedTuple):
-    """A queued job that we took, and what its hash holds."""
-
-    job: Job
-    hash: JobHash
-
-    @property
-    def run(self) -> str | None:
-        """The run it belongs to; None for a job that is not ours."""
-        named = run_and_key(self.job.id)
-        return named[0] if named else None
 
 
 @dataclass(slots=True, eq=False)
 class Claim:
     """A job in our hands, and the execution that makes it ours."""
 
-    job: Job
+    job: StoredJob
     execution: Execution
-    crash_count: int
-    retry_count: int
     #: Monotonic seconds.
     claimed_at: float = field(default_factory=time.monotonic)
     leased_at: float = field(default_factory=time.monotonic)
@@ -49,11 +31,11 @@ class Claim:
     @property
     def is_suspect(self) -> bool:
         """Whether a worker has died with this job in flight."""
-        return self.crash_count > 0
+        return self.job.crash_count > 0
 
     def attempted(self, record: ImageRecord) -> ImageRecord:
         """Return the record of a generate job with this try counted as an attempt."""
-        return replace(record, attempt=record.attempt + self.retry_count)
+        return replace(record, attempt=record.attempt + self.job.retry_count)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,23 +68,6 @@ class Retried(Outcome):
     """The job goes to the end of its queue for another try, which is counted."""
 
 
-def read_payload(claim: Claim) -> tuple[str, Payload]:
-    """
-    Return the function that a job names, and its keyword arguments.
-
-    Raises:
-        RejectError: The job holds no JSON, or not that of a job.
-
-    """
-    try:
-        function, arguments = claim.job.func_name, claim.job.kwargs
-    except DeserializationError as error:
-        raise RejectError(Reason.MALFORMED, f"the job holds no JSON: {error}") from error
-    if not isinstance(function, str) or not isinstance(arguments, dict):
-        raise RejectError(Reason.MALFORMED, "the job names no function or carries no payload")
-    return function, arguments
-
-
 def read_record(claim: Claim) -> ImageRecord:
     """
     Return the record that a job carries, which must be the one that its id names.
@@ -111,7 +76,7 @@ def read_record(claim: Claim) -> ImageRecord:
         RejectError: There is none, or another one, as in a job that somebody made by hand.
 
     """
-    _, arguments = read_payload(claim)
+    _, arguments = claim.job.content
     record = record_of(arguments)
     if run_and_key(claim.job.id) != (record.run, record.key):
         message = f"the job carries record {record.key} of run {record.run!r}, its id names another"
@@ -121,10 +86,10 @@ def read_record(claim: Claim) -> ImageRecord:
 
 def crashed(claim: Claim, stage: str, max_crashes: int) -> Outcome:
     """Return the outcome of a claim whose worker or engine died: another try, if any is left."""
-    if claim.crash_count < max_crashes:
+    if claim.job.crash_count < max_crashes:
         return Returned(has_crashed=True)
     message = (
-        f"in flight at {claim.crash_count + 1} crashes of its worker, "
+        f"in flight at {claim.job.crash_count + 1} crashes of its worker, "
         f"more than --max-crashes {max_crashes}"
     )
     return rejected(claim, stage, Reason.CRASHED, message)
@@ -147,25 +112,23 @@ def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
     return Failed(message=text, follow_ups=(reject_job(rejection),))
 
 
-def select(queued: Sequence[Queued], num_in_flight: int) -> list[Queued]:
+def select(queued: Sequence[StoredJob], num_in_flight: int) -> list[StoredJob]:
     """
     Choose which queued jobs to start together.
 
     All, unless there are suspects among them: then nothing while others are in flight, else a few
     suspects, and alone one that has crashed again in such a group.
     """
-    suspects = [item for item in queued if count(item.hash, b"crash_count")]
+    suspects = [job for job in queued if job.crash_count]
     if not suspects:
         return list(queued)
     if num_in_flight:
         return []
-    worst = max(suspects, key=lambda item: count(item.hash, b"crash_count"))
-    return [worst] if count(worst.hash, b"crash_count") > 1 else suspects[:SUSPECT_GROUP]
+    worst = max(suspects, key=lambda job: job.crash_count)
+    return [worst] if worst.crash_count > 1 else suspects[:SUSPECT_GROUP]
 
 
-def is_ours(claim: Claim, fence: Sequence[bytes | None]) -> bool:
-    """Whether the job's status and `execution_id` still name this claim's execution."""
+def is_ours(execution: Execution, fence: Sequence[bytes | None]) -> bool:
+    """Whether the job's status and `execution_id` still name this execution."""
     status, execution_id = fence
-    return (
-        status == JobStatus.STARTED.value.encode() and execution_id == claim.execution.id.encode()
-    )
+    return status == JobStatus.STARTED.value.encode() and execution_id == execution.id.encode()

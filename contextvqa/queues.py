@@ -54,6 +54,26 @@ class OrjsonSerializer:
         return orjson.loads(data)
 
 
+def job_key(job_id: str) -> str:
+    """Hash of a job, rq's."""
+    return f"rq:job:{job_id}"
+
+
+def execution_key(job_id: str, execution_id: str) -> str:
+    """Hash of an execution, rq's."""
+    return f"rq:execution:{job_id}:{execution_id}"
+
+
+def executions_key(job_id: str) -> str:
+    """Sorted set of a job's executions, rq's."""
+    return f"rq:executions:{job_id}"
+
+
+def worker_executions_key(worker: str) -> str:
+    """Set of what a worker has in flight, rq's."""
+    return f"rq:worker:{worker}:executions"
+
+
 def worker_key(worker: str) -> str:
     """Hash of a live worker, rq's."""
     return f"rq:worker:{worker}"

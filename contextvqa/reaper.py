@@ -9,8 +9,8 @@ from pathlib import Path
 from rq import worker_registration
 
 from contextvqa.claims import Claims
-from contextvqa.job_hash import ExecutionId, executions_in, text_of
-from contextvqa.queues import claimed_key, worker_key
+from contextvqa.job_hash import Execution, executions_in, text_of
+from contextvqa.queues import claimed_key, worker_executions_key, worker_key
 from contextvqa.recovery import Recovery
 
 #: How long our looks at Redis must have been regular, in seconds, before a worker whose key has
@@ -112,20 +112,20 @@ class Reaper:
         }
         return [claimed for claimed in lists if claimed not in living]
 
-    def _orphans(self, dead: Collection[str]) -> list[ExecutionId]:
+    def _orphans(self, dead: Collection[str]) -> list[Execution]:
         """List started executions of these workers, and of workers that nobody knows of."""
         registry = self.claims.queue.started_job_registry
-        pairs = executions_in(self.connection.zrange(registry.key, 0, -1))
+        executions = executions_in(self.connection.zrange(registry.key, 0, -1))
         with self.connection.pipeline(transaction=False) as pipeline:
-            for job_id, execution_id in pairs:
-                pipeline.hget(f"rq:execution:{job_id}:{execution_id}", "worker_name")
+            for execution in executions:
+                pipeline.hget(execution.key, "worker_name")
             # Read last: whoever holds an execution was noted before.
             pipeline.hkeys(self.claims.claimants_key)
             *owners, claimants = pipeline.execute()
         living = {text_of(name) for name in claimants}.difference(dead)
         return [
-            pair
-            for pair, owner in zip(pairs, owners, strict=True)
+            execution._replace(worker=text_of(owner or ""))
+            for execution, owner in zip(executions, owners, strict=True)
             if owner is None or text_of(owner) not in living
         ]
 
@@ -135,7 +135,7 @@ class Reaper:
             keys = [worker_key(name) for name in dead]
             with self.connection.pipeline(transaction=True) as pipeline:
                 pipeline.hdel(self.claims.claimants_key, *dead)
-                pipeline.delete(*keys, *(f"{key}:executions" for key in keys))
+                pipeline.delete(*keys, *map(worker_executions_key, dead))
                 pipeline.execute()
         worker_registration.clean_worker_registry(self.claims.queue)
 

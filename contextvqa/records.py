@@ -6,7 +6,7 @@ so that whoever holds one can say which line of which run it belongs to.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, Any, TypeVar
 
@@ -121,7 +121,7 @@ class Result:
 
     def to_line(self) -> bytes:
         """Return the line of results.jsonl, newline included: the seed's fields, then provenance."""
-        generation = asdict(self.generation)
+        generation = to_payload(self.generation)
         record = generation.pop("record")
         text = generation.pop("text")
         return to_line(

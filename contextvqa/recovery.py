@@ -6,24 +6,24 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from redis.client import Pipeline
-from rq.executions import Execution
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 
-from contextvqa.claims import Claims, claim_of
+from contextvqa import bookkeeping
+from contextvqa.claims import Claims
 from contextvqa.errors import RejectError
 from contextvqa.job_hash import (
-    ExecutionId,
-    JobHash,
+    Execution,
+    JobFields,
+    StoredJob,
     executions_in,
     job_ids_in,
-    job_of,
-    restore,
+    reading,
     text_of,
 )
 from contextvqa.jobs import run_and_key
 from contextvqa.outcomes import Claim, Outcome, Returned, crashed, is_ours
-from contextvqa.queues import PAUSED
-from contextvqa.transactions import RedisCommand, transact
+from contextvqa.queues import PAUSED, job_key
+from contextvqa.transactions import transact
 
 #: Jobs taken back in one transaction.
 BATCH = 200
@@ -38,7 +38,7 @@ class Recovery:
         self.queue = claims.queue
         self.max_crashes = max_crashes
 
-    def take_back_crashed(self, executions: Sequence[ExecutionId]) -> int:
+    def take_back_crashed(self, executions: Sequence[Execution]) -> int:
         """Return jobs of dead workers to the queue, or reject them; say how many were theirs."""
         return self._take_back(
             executions, lambda claim: crashed(claim, self.queue.name, self.max_crashes)
@@ -47,7 +47,11 @@ class Recovery:
     def take_back_strays(self, executions_key: str) -> int:
         """Return jobs that were started for us in a transaction whose reply was lost."""
         executions = executions_in(self.connection.smembers(executions_key))
-        strays = [pair for pair in executions if ":".join(pair) not in self.claims.held]
+        strays = [
+            execution._replace(worker=self.claims.worker)
+            for execution in executions
+            if execution.composite_key not in self.claims.held
+        ]
         return self._take_back(strays, lambda _: Returned())
 
     def put_back(self, claimed: str) -> None:
@@ -80,7 +84,7 @@ class Recovery:
         return named is not None and named[0] not in self.claims.paused
 
     def _bring_back(self, registry: str, job_ids: Sequence[str]) -> int:
-        keys = [Job.key_for(job_id) for job_id in job_ids]
+        keys = [job_key(job_id) for job_id in job_ids]
 
         def write(pipeline: Pipeline, statuses: list[Any]) -> int:
             pipeline.zrem(registry, *job_ids)
@@ -90,7 +94,7 @@ class Recovery:
                 if status == JobStatus.DEFERRED.value.encode()
             ]
             for job_id in deferred:
-                pipeline.hset(Job.key_for(job_id), "status", JobStatus.QUEUED.value)
+                pipeline.hset(job_key(job_id), "status", JobStatus.QUEUED.value)
             if deferred:
                 pipeline.lpush(self.queue.key, *deferred)
             return len(deferred)
@@ -98,55 +102,44 @@ class Recovery:
         return transact(self.connection, keys, [("HGET", key, "status") for key in keys], write)
 
     def _take_back(
-        self, executions: Sequence[ExecutionId], ending: Callable[[Claim], Outcome]
+        self, executions: Sequence[Execution], ending: Callable[[Claim], Outcome]
     ) -> int:
         return sum(self._take_back_batch(batch, ending) for batch in _batches(executions))
 
     def _take_back_batch(
-        self, executions: Sequence[ExecutionId], ending: Callable[[Claim], Outcome]
+        self, executions: Sequence[Execution], ending: Callable[[Claim], Outcome]
     ) -> int:
-        keys = [Job.key_for(job_id) for job_id, _ in executions]
-        reads: list[RedisCommand] = [("HGETALL", key) for key in keys]
+        job_ids = [execution.job_id for execution in executions]
 
-        def write(pipeline: Pipeline, hashes: list[JobHash]) -> int:
-            claims = [
-                self._claim_of(job_id, execution_id, hash_)
-                for (job_id, execution_id), hash_ in zip(executions, hashes, strict=True)
-            ]
-            return sum(
-                self._end(pipeline, claim, hash_, ending)
-                for claim, hash_ in zip(claims, hashes, strict=True)
-            )
+        def write(pipeline: Pipeline, rows: list[Any]) -> int:
+            endings: list[tuple[Claim, Outcome]] = []
+            not_owners = []
+            for execution, row in zip(executions, rows, strict=True):
+                claim = self._claim_of(pipeline, execution, JobFields(*row))
+                if claim is None:
+                    not_owners.append(execution)
+                else:
+                    endings.append((claim, ending(claim)))
+            bookkeeping.drop(pipeline, self.queue, not_owners)
+            self.claims.endings.end(pipeline, endings)
+            return len(endings)
 
-        return transact(self.connection, keys, reads, write)
+        return transact(
+            self.connection, [job_key(name) for name in job_ids], reading(job_ids), write
+        )
 
-    def _end(
-        self,
-        pipeline: Pipeline,
-        claim: Claim,
-        hash_: JobHash,
-        ending: Callable[[Claim], Outcome],
-    ) -> bool:
-        """End a dead execution; return whether the job was still its own."""
-        if not is_ours(claim, (hash_.get(b"status"), hash_.get(b"execution_id"))):
-            claim.execution.delete(claim.job, pipeline)
-            return False
+    def _claim_of(
+        self, pipeline: Pipeline, execution: Execution, fields: JobFields
+    ) -> Claim | None:
+        """Return what another process holds, as if it were ours; None if it holds no job."""
+        if not is_ours(execution, fields.fence):
+            return None
         try:
-            restore(claim.job, hash_)
+            job = StoredJob.read(execution.job_id, fields)
         except RejectError as error:
-            claim.execution.delete(claim.job, pipeline)
-            self.claims.endings.fail_unread(pipeline, claim.job.id, f"{error.reason}: {error}")
-        else:
-            self.claims.endings.end(pipeline, claim, ending(claim))
-        return True
-
-    def _claim_of(self, job_id: str, execution_id: str, hash_: JobHash) -> Claim:
-        """Return what another process holds, as if it were ours."""
-        job = job_of(job_id, self.connection)
-        job.origin = self.queue.name
-        worker = hash_.get(b"worker_name", b"").decode("utf-8", "replace")
-        execution = Execution(execution_id, job_id, self.connection, worker_name=worker)
-        return claim_of(job, execution, hash_)
+            self.claims.endings.fail_unread(pipeline, execution.job_id, f"{error.reason}: {error}")
+            return None
+        return Claim(job=job, execution=execution)
 
 
 def _batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:

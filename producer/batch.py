@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import redis
 from redis.client import Pipeline
-from rq.job import Job
 
-from contextvqa.jobs import Kind, buffer_enqueue, generate_job, job_ids
+from contextvqa import bookkeeping
+from contextvqa.jobs import Kind, generate_job, job_ids
 from contextvqa.key_index import KeyIndex
-from contextvqa.queues import GENERATE, LIVE, REFINE, pending_key, rq_queue
+from contextvqa.queues import GENERATE, LIVE, REFINE, job_key, pending_key, rq_queue
 from contextvqa.records import ImageRecord
 from contextvqa.run_directory import RunDirectory
 from contextvqa.transactions import RedisCommand, transact
@@ -44,7 +44,7 @@ class BatchEnqueuer:
 
         May be repeated at any time.
         """
-        keys = [[Job.key_for(job_id) for job_id in job_ids(record)] for record in records]
+        keys = [[job_key(job_id) for job_id in job_ids(record)] for record in records]
         flat = [key for group in keys for key in group]
         reads: list[RedisCommand] = [("HGET", key, "status") for key in flat]
 
@@ -74,10 +74,10 @@ class BatchEnqueuer:
 
     def _buffer(self, records: Sequence[ImageRecord], pipeline: Pipeline) -> None:
         ended = [job_id for record in records for job_id in job_ids(record)]
-        pipeline.delete(*map(Job.key_for, ended))
+        pipeline.delete(*map(job_key, ended))
         for queue in (rq_queue(name, self.connection) for name in (GENERATE, REFINE)):
             # What rq lists as ended is on its way again.
             pipeline.zrem(queue.finished_job_registry.key, *ended)
             pipeline.zrem(queue.failed_job_registry.key, *ended)
-        buffer_enqueue([generate_job(record) for record in records], self._queue, pipeline)
+        bookkeeping.enqueue(pipeline, self._queue, [generate_job(record) for record in records])
         pipeline.sadd(self._pending_key, *(record.key for record in records))

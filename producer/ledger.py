@@ -8,10 +8,10 @@ meanwhile is seen in one of them. In memory are keys, and nothing else of any re
 from dataclasses import dataclass, field
 
 import redis
-from rq.job import Job
 
 from contextvqa.errors import RunError
 from contextvqa.key_index import KeyIndex
+from contextvqa.queues import job_key
 from contextvqa.rejects import KEY
 from contextvqa.run_directory import RunDirectory
 from producer.live import LiveRecords
@@ -144,7 +144,7 @@ class Ledger:
             key for key in without_job if key not in self.results and key not in self.rejects
         }
         for key in self._stuck_keys:
-            cure = " ".join(f"DEL {Job.key_for(identifier)}" for identifier in without_job[key])
+            cure = " ".join(f"DEL {job_key(identifier)}" for identifier in without_job[key])
             self.findings.stuck.note(f"key {key}" + (f"; first of all {cure}" if cure else ""))
         for member in members:
             if not KEY.fullmatch(member):

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 from redis.client import Pipeline
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 
 from contextvqa.job_hash import executions_in, text_of
 from contextvqa.jobs import Kind, job_id
@@ -16,6 +16,7 @@ from contextvqa.queues import (
     REFINE,
     claimants_key,
     claimed_key,
+    job_key,
     pending_key,
     rq_queue,
 )
@@ -69,7 +70,7 @@ class LiveRecords:
             read_places = self._buffer_places(pipeline)
             pipeline.smismember(self._pending_key, keys)
             for identifier in job_ids:
-                pipeline.hget(Job.key_for(identifier), "status")
+                pipeline.hget(job_key(identifier), "status")
             replies = iter(pipeline.execute())
         places = read_places(replies)
         are_pending = next(replies)
@@ -98,7 +99,7 @@ class LiveRecords:
                 return {text_of(item) for _ in range(num_replies) for item in next(replies)}
 
             queued = names(len(lists))
-            started = {job_id for job_id, _ in executions_in(names(len(self._queues)))}
+            started = {execution.job_id for execution in executions_in(names(len(self._queues)))}
             return {
                 JobStatus.QUEUED.value: queued,
                 JobStatus.STARTED.value: started,

@@ -32,7 +32,7 @@ class Refine:
 
     async def execute(self, claim: Claim) -> Outcome:
         """Turn a job into its line and wait until the line is on disk."""
-        arguments = claim.job.kwargs
+        _, arguments = claim.job.content
         if "rejection" in arguments:
             rejection = from_payload(arguments["rejection"], Rejection)
             await self._commit.append(rejection.record.run, rejection_line(rejection))

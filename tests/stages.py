@@ -44,7 +44,7 @@ class EchoStage:
 
     async def execute(self, claim: Claim) -> Outcome:
         """Note that the record was here, and hand it on."""
-        record = from_payload(claim.job.kwargs["record"], ImageRecord)
+        record = from_payload(claim.job.content[1]["record"], ImageRecord)
         self.num_running += 1
         self.most_running = max(self.most_running, self.num_running)
         try:

@@ -56,7 +56,7 @@ class Generate:
 
     async def execute(self, claim: Claim) -> Outcome:
         """Decode the images, generate, and hand the generation on to be refined."""
-        record = claim.attempted(from_payload(claim.job.kwargs.get("record", {}), ImageRecord))
+        record = claim.attempted(from_payload(claim.job.content[1].get("record", {}), ImageRecord))
         loop = asyncio.get_running_loop()
         config, prompt = await loop.run_in_executor(self._decoders, self.runs.prompt_of, record)
         if config.model != self.engine.model:

@@ -9,7 +9,7 @@ from tests.faults.engine import Script
 from tests.faults.plan import trials
 from tests.faults.proxy import Mode, proxy_to
 from tests.faults.test_redis import own_server
-from tests.faults.world import entries, wait_for
+from tests.faults.world import entries, is_ready, wait_for
 
 #: What the network does, and for how long, in seconds. Past 10 s of silence a socket gives up, past
 #: 15 s a worker's key has gone.
@@ -47,6 +47,7 @@ def test_a_network_that_comes_back_costs_time_and_no_record(
             world.script = Script(latency_s=(0.05, 0.3))
             world.url = proxy.url
             daemons = [world.worker(), world.worker(), world.refiner(), world.refiner()]
+            wait_for(lambda daemons=daemons: all(map(is_ready, daemons)))
             wait_for(lambda world=world: world.count_in_flight())
             time.sleep(trial.random.uniform(0, 0.3))
 

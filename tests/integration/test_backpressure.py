@@ -24,7 +24,7 @@ class SlowRefine(EchoStage):
 
     async def execute(self, claim: Claim) -> Finished:
         """Note the id alone: generations are not parsed here."""
-        self.executed.append(claim.job.args[1])
+        self.executed.append(claim.job.content[1]["generation"]["record"]["id"])
         return Finished()
 
 

@@ -26,7 +26,7 @@ from tests.stages import BURST, EchoStage, assert_nothing_is_left, enqueue, pend
 
 def crash_counts(connection: redis.Redis) -> list[int]:
     queue = rq_queue(GENERATE, connection)
-    return [count(connection.hgetall(job.key), b"crash_count") for job in queue.jobs]
+    return [count(connection.hget(job.key, "crash_count")) for job in queue.jobs]
 
 
 def claims_of(connection: redis.Redis, worker: str, process: str) -> Claims:

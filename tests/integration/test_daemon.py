@@ -320,11 +320,11 @@ def test_a_late_result_of_an_execution_that_lost_its_job_is_dropped(
     enqueue(connection, runs_dir, 1)
     sleeper, other = (claims_of(connection, name) for name in ("sleeper", "other"))
     (late,) = sleeper.claim(1, 0)
-    assert Recovery(other, 3).take_back_crashed([(late.job.id, late.execution.id)]) == 1
+    assert Recovery(other, 3).take_back_crashed([late.execution]) == 1
     (claim,) = other.claim(1, 0)
 
     # When both settle
-    record = from_payload(claim.job.kwargs["record"], ImageRecord)
+    record = from_payload(claim.job.content[1]["record"], ImageRecord)
     follow_ups = (refine_job(generation_of(record, "text")),)
     assert sleeper.settle([(late, Finished(follow_ups=follow_ups))]) == [late]
     assert other.settle([(claim, Finished(follow_ups=follow_ups))]) == []
@@ -344,7 +344,7 @@ def test_suspects_run_a_few_at_a_time_and_alone_after_a_second_crash(
     for _ in range(4):
         claimed = claims.claim(10, 0)
         groups.append(len(claimed))
-        recovery.take_back_crashed([(claim.job.id, claim.execution.id) for claim in claimed])
+        recovery.take_back_crashed([claim.execution for claim in claimed])
 
     assert groups == [10, 4, 1, 1]
     assert rq_queue(REFINE, connection).count == 1  # the rejection of the one that crashed alone
@@ -358,7 +358,7 @@ def test_a_suspect_waits_until_nothing_else_is_in_flight(
     enqueue(connection, runs_dir, 5)
     claims = claims_of(connection, "worker")
     (suspect,) = claims.claim(1, 0)
-    Recovery(claims, 3).take_back_crashed([(suspect.job.id, suspect.execution.id)])
+    Recovery(claims, 3).take_back_crashed([suspect.execution])
 
     while_busy = claims.claim(5, 1)
     while_quiet = claims.claim(5, 0)

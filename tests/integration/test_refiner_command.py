@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa.jobs import buffer_enqueue, refine_job, reject_job
+from contextvqa import bookkeeping
+from contextvqa.jobs import refine_job, reject_job
 from contextvqa.pauses import pause_of, resume
 from contextvqa.queues import REFINE, rq_queue
 from contextvqa.records import ImageRecord, Rejection, record_key
@@ -44,7 +45,7 @@ def enqueue_generations(connection: redis.Redis, numbers: range, text: str = TEX
         refine_job(generation_of(record(number), text.format(number=number))) for number in numbers
     ]
     with connection.pipeline() as pipeline:
-        buffer_enqueue(specs, rq_queue(REFINE, connection), pipeline)
+        bookkeeping.enqueue(pipeline, rq_queue(REFINE, connection), specs)
         pipeline.execute()
 
 
@@ -63,7 +64,7 @@ def test_generations_become_results_and_rejections_become_rejects(
         record=record(103), stage="generate", reason="image.not_found", message="gone"
     )
     with connection.pipeline() as pipeline:
-        buffer_enqueue([reject_job(rejection)], rq_queue(REFINE, connection), pipeline)
+        bookkeeping.enqueue(pipeline, rq_queue(REFINE, connection), [reject_job(rejection)])
         pipeline.execute()
 
     done = run_contextvqa(*refiner, "--burst")
@@ -123,7 +124,7 @@ def test_a_damaged_run_is_paused_with_the_line_named_and_the_others_go_on(
     others = [replace(record(number), run="healthy") for number in range(1, 11)]
     specs = [refine_job(generation_of(other, TEXT.format(number=other.id))) for other in others]
     with connection.pipeline() as pipeline:
-        buffer_enqueue(specs, rq_queue(REFINE, connection), pipeline)
+        bookkeeping.enqueue(pipeline, rq_queue(REFINE, connection), specs)
         pipeline.execute()
 
     # When a refiner serves both
