@@ -7,30 +7,33 @@ from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
 from tests.faults.plan import trials
 from tests.faults.processes import Child
-from tests.faults.world import World, entries, wait_for
+from tests.faults.world import World, entries, is_ready, wait_for
+
+
+def at_work(world: World, daemons: list[Child]) -> list[Child]:
+    """Return daemons that drain when asked to stop, with records in flight."""
+    wait_for(lambda: all(map(is_ready, daemons)))
+    wait_for(world.count_in_flight)
+    return daemons
 
 
 def in_time(world: World) -> list[Child]:
     """All that is in flight ends within the drain timeout."""
     world.script = Script(latency_s=(0.05, 0.1))
-    daemons = [world.worker("--drain-timeout-s", 30), world.refiner()]
-    wait_for(world.count_in_flight)
-    return daemons
+    return at_work(world, [world.worker("--drain-timeout-s", 30), world.refiner()])
 
 
 def beyond(world: World) -> list[Child]:
     """Hardly anything does."""
     world.script = Script(latency_s=(0.02, 0.3))
-    daemons = [world.worker("--drain-timeout-s", 0.05), world.refiner("--drain-timeout-s", 0)]
-    wait_for(world.count_in_flight)
-    return daemons
+    flags = ("--drain-timeout-s",)
+    return at_work(world, [world.worker(*flags, 0.05), world.refiner(*flags, 0)])
 
 
 def twice(world: World) -> list[Child]:
     """A second signal comes before the first has had its effect."""
     world.script = Script(latency_s=(0.02, 5))
-    daemons = [world.worker(), world.refiner()]
-    wait_for(world.count_in_flight)
+    daemons = at_work(world, [world.worker(), world.refiner()])
     daemons[0].send(signal.SIGTERM)
     wait_for(lambda: "drain: SIGTERM" in daemons[0].words() or not daemons[0].is_alive())
     time.sleep(world.trial.random.uniform(0, 0.05))
