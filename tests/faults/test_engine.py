@@ -33,20 +33,23 @@ pytestmark = pytest.mark.vllm
 
 NUM_RECORDS = 100
 STALL_TIMEOUT_S = 5
+#: In the environment of our processes: another worker of this machine may be at work too.
+OURS = {"ENGINE_TRIALS_OF": str(os.getpid())}
 #: Seconds for another engine to load, and for the suspects of the last one to run a few at a time.
 PATIENCE_S = 240.0
 
 
 def engines() -> list[psutil.Process]:
-    """Return the living engine processes of all workers."""
-    return [process for process in marked() if process.name().startswith("VLLM::EngineCo")]
+    """Return the living engine processes of our workers."""
+    return [process for process, name in marked() if name.startswith("VLLM::EngineCo")]
 
 
-def marked() -> Iterator[psutil.Process]:
+def marked() -> Iterator[tuple[psutil.Process, str]]:
     for process in psutil.process_iter():
         try:
-            if MARKER in process.environ() and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
+            is_ours = OURS.items() <= process.environ().items() and MARKER in process.environ()
+            if is_ours and process.status() != psutil.STATUS_ZOMBIE:
+                yield process, process.name()
         except psutil.Error:
             pass
 
@@ -113,7 +116,7 @@ class Pipeline:
                 contextvqa(command, *self._shared, *arguments),
                 stdin=subprocess.DEVNULL,
                 stderr=file,
-                env=clean_environment(),
+                env=clean_environment() | OURS,
             )
 
 
