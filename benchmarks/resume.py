@@ -35,7 +35,9 @@ Figures = dict[str, float]
 
 
 @click.command()
-@click.option("--records", "num_records", type=click.IntRange(1_000_000, MAX_RECORDS), default=10_000_000)
+@click.option(
+    "--records", "num_records", type=click.IntRange(1_000_000, MAX_RECORDS), default=10_000_000
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def command(*, num_records: int, as_json: bool) -> None:
     """Measure a resume with this many records done."""

@@ -144,7 +144,8 @@ class KeyIndex:
         if not self._is_due(self.offset):
             return
         path = snapshot_path(self.path)
-        others = offset_of(path, self._contents.inode)
+        # Another process may have come first. What we could not load ourselves is not asked.
+        others = offset_of(path, self._contents.inode) if self._saved_offset else 0
         if others <= self.offset:
             self._saved_offset = max(self._saved_offset, others)
         if self._is_due(self.offset):

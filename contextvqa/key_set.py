@@ -132,5 +132,8 @@ def _places_of(data: bytes | bytearray) -> "array[int]":
     end = 0
     for byte in range(256):
         begin, end = end, bisect_right(first, byte, end)
-        places.extend(bisect_right(second, other, begin, end) for other in range(256))
+        if begin == end:
+            places.extend(array("Q", [end]) * 256)
+        else:
+            places.extend(bisect_right(second, other, begin, end) for other in range(256))
     return places
