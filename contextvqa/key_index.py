@@ -44,7 +44,7 @@ class KeyIndex:
     """
     The keys in one file with their last attempts, read on from where the last look ended.
 
-    Takes 17 bytes a key in the long run, and 200 more for one with several lines or a later attempt.
+    Takes 17 bytes a key in the long run, and 140 more for one with several lines or a later attempt.
     A file that was replaced, cut or edited since the last look is read anew.
 
     Args:

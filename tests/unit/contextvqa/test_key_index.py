@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -247,11 +248,17 @@ def test_a_file_that_changed_under_its_snapshot_or_under_an_index_is_read_anew(
     assert numbers(lasting) == there
 
 
-def break_fsync(monkeypatch: pytest.MonkeyPatch, code: int = errno.EIO) -> None:
-    def fail(_: int) -> None:
-        raise OSError(code, os.strerror(code))
+def break_fsync(monkeypatch: pytest.MonkeyPatch, code: int, *, of_snapshots: bool) -> None:
+    """Let the disk fail for snapshots, or for all but them."""
+    real = os.fsync
 
-    monkeypatch.setattr(os, "fsync", fail)
+    def fsync(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if name.endswith(".part") == of_snapshots:
+            raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
 
 
 def test_a_batch_that_was_taken_back_is_in_no_snapshot(
@@ -262,15 +269,12 @@ def test_a_batch_that_was_taken_back_is_in_no_snapshot(
     with writer.locked(), monkeypatch.context() as broken:
         writer.catch_up()
         writer.append([line(1)])
-        break_fsync(broken)
+        break_fsync(broken, errno.EIO, of_snapshots=False)
         with pytest.raises(SinkError):
             writer.append([line(2), line(9, size=LONG)])
 
-    # When the next one writes a batch that is as long and ends alike
-    writer = DurableFile(path)
-    with writer.locked():
-        writer.catch_up()
-        writer.append([line(3), line(9, size=LONG)])
+    # When another one writes a batch that is as long and ends alike
+    append(path, line(3), line(9, size=LONG))
 
     assert numbers(followed(path)) == {1, 3, 9}
 
@@ -309,6 +313,23 @@ def test_a_snapshot_ends_where_the_file_ended_while_nobody_wrote(
         contents = load(snapshot_path(path), file)
     assert contents is not None
     assert (contents.num_lines, len(contents.keys)) == (2, 2)
+
+
+def test_a_reader_leaves_the_snapshot_to_whoever_took_the_lock_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(path, line(1))
+    with ExitStack() as locks:
+
+        def then_a_writer_comes(of: Path) -> int:
+            size = durable_bytes(of)
+            locks.enter_context(DurableFile(of).locked())
+            return size
+
+        monkeypatch.setattr(key_index, "durable_bytes", then_a_writer_comes)
+
+        assert numbers(followed(path)) == {1}
+        assert not snapshot_path(path).exists()
 
 
 def test_a_writer_leaves_snapshots_and_its_lines_are_durable_first(
@@ -370,7 +391,7 @@ def test_where_no_snapshot_can_be_written_the_old_one_stays_and_nothing_else_hap
         if what == "forbidden":
             refuse_writing(broken)
         else:
-            break_snapshots(broken)
+            break_fsync(broken, errno.ENOSPC, of_snapshots=True)
 
         assert numbers(followed(path)) == {1, 2}
 
@@ -391,18 +412,6 @@ def refuse_writing(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(path, mode)
 
     monkeypatch.setattr(Path, "open", open_to_read)
-
-
-def break_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the disk be full for snapshots."""
-    real = os.fsync
-
-    def fsync(descriptor: int) -> None:
-        if Path(f"/proc/self/fd/{descriptor}").readlink().name.endswith(".part"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
 
 
 def test_an_index_that_looks_for_damage_reads_every_line_and_leaves_no_snapshot(
