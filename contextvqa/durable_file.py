@@ -60,7 +60,7 @@ class DurableFile:
         if self._lost:
             raise self._lost
         self._check_identity()
-        self.index.follow()
+        self.index.follow(is_locked=True)
         try:
             if os.fstat(self._descriptor).st_size > self.index.offset:
                 os.ftruncate(self._descriptor, self.index.offset)
@@ -83,13 +83,13 @@ class DurableFile:
                 f"cannot write {len(data)} bytes to {self.path}: {error.strerror}; nothing is "
                 "lost: make room for it and start again."
             ) from error
-        for line in lines:
-            self.index.add(line)
+        self.index.add(data)
         try:
             self.sync()
         except SinkError:
             self._take_back(begin)
             raise
+        self.index.save()
 
     def sync(self) -> None:
         """

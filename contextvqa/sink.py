@@ -2,7 +2,7 @@
 The append-only sink: results.jsonl and rejects.jsonl of one run.
 
 Several refiners, on one host or several, append to the same two files. Every append happens under
-one lock, in one write per file, and is durable when it returns. A key gets one results line ever,
+their locks, in one write per file, and is durable when it returns. A key gets one results line ever,
 and a rejects line only for an attempt later than its last: the index of keys follows the files, so
 that also a refiner that was asleep while its jobs were given away finds what others wrote.
 """
@@ -91,8 +91,8 @@ class Sink:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the run's lock with both files whole and both indexes up to date."""
-        with self._results.locked():
+        """Hold both locks, in one order, with both files whole and both indexes up to date."""
+        with self._results.locked(), self._rejects.locked():
             self._results.catch_up()
             self._rejects.catch_up()
             yield

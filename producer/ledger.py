@@ -11,6 +11,7 @@ import redis
 
 from contextvqa.errors import RunError
 from contextvqa.key_index import KeyIndex
+from contextvqa.key_set import KeySet
 from contextvqa.queues import job_key
 from contextvqa.rejects import KEY
 from contextvqa.run_directory import RunDirectory
@@ -128,7 +129,7 @@ class Ledger:
 
         """
         counts = InputCounts()
-        seen: set[bytes] = set()
+        seen = KeySet()
         for source in sources:
             self._compare_one(source, seen, counts)
         known = self.done + self.rejected + self.pending + len(self._stuck_keys)
@@ -150,7 +151,7 @@ class Ledger:
             if not KEY.fullmatch(member):
                 self.findings.stuck.note(f"{member!r}, which is no key")
 
-    def _compare_one(self, source: str, seen: set[bytes], counts: InputCounts) -> None:
+    def _compare_one(self, source: str, seen: KeySet, counts: InputCounts) -> None:
         missing: dict[str, int] = {}
         for row in read_rows(source):
             counts.rows += 1

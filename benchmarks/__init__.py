@@ -1,0 +1,1 @@
+"""Each figure of the documentation is one command here."""
