@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from benchmarks.command import OUTPUT, report_path
+from benchmarks.command import report_path
 from benchmarks.report import Report, show
 from contextvqa.errors import UnavailableError
 from contextvqa.progress import say
@@ -27,22 +27,29 @@ def command(*, rounds: int, scale: float) -> None:
     reports = []
     is_complete = True
     for name in BENCHMARKS:
-        report_path(OUTPUT, name).unlink(missing_ok=True)
+        report_path(name).unlink(missing_ok=True)
         say(f"benchmark {name}")
-        options = ["--rounds", str(rounds), "--scale", str(scale), "--json"]
-        done = subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "-m", f"benchmarks.{name}", *options],
-            stdout=subprocess.DEVNULL,
-            check=False,
-        )
-        if report_path(OUTPUT, name).exists():
-            reports.append(Report.read(report_path(OUTPUT, name)))
+        code = _run(name, "--rounds", str(rounds), "--scale", str(scale), "--json")
+        if report_path(name).exists():
+            reports.append(Report.read(report_path(name)))
         else:
-            say(f"left out: {name} ended with code {done.returncode}")
-        is_complete = is_complete and done.returncode == 0
+            say(f"left out: {name} ended with code {code}")
+        is_complete = is_complete and code == 0
     show(reports)
     if not is_complete:
         raise SystemExit(UnavailableError.exit_code)
+
+
+def _run(name: str, *options: str) -> int:
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "-m", f"benchmarks.{name}", *options], stdout=subprocess.DEVNULL
+    )
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        # It got the terminal's Ctrl-C too, and ends what it has started.
+        process.wait()
+        raise
 
 
 if __name__ == "__main__":

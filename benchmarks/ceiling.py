@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from benchmarks.figures import Contender
 from contextvqa.server import EmbeddedServer
 
 #: Commands sent in one write, as many as our worker's larger transactions have.
@@ -15,7 +16,7 @@ VALUE_BYTES = 100
 REPLY = b"+OK\r\n"
 
 
-class Ceiling:
+class Ceiling(Contender):
     """SET after SET on one connection; the client only writes prepared bytes and counts replies."""
 
     name = "server_alone"
@@ -23,9 +24,6 @@ class Ceiling:
     def __init__(self, scale: float) -> None:
         self._num_batches = max(1, round(1_000 * scale))
         self.size = f"{self._num_batches * BATCH:,} SETs"
-
-    def prepare(self) -> None:
-        """Nothing to prepare."""
 
     def measure(self, directory: Path) -> Mapping[str, float]:
         """Send all of it, one batch at a time."""

@@ -96,7 +96,7 @@ class Gate:
 
     async def wait_async(self) -> None:
         """As `wait`, for those that run many records on one event loop."""
-        while not self._may_pass():
+        while not self._may_pass():  # noqa: ASYNC110 - another process opens it
             await asyncio.sleep(POLL_S)
 
     def _may_pass(self) -> bool:

@@ -1,5 +1,6 @@
 """The command line of one benchmark: the same for all."""
 
+import signal
 from pathlib import Path
 
 import click
@@ -10,13 +11,19 @@ from benchmarks.report import Report, show
 from benchmarks.rounds import measure_all
 from contextvqa.errors import UnavailableError
 
-#: Where results go, and what benchmarks install and leave.
+#: Where results go, below the current directory, and what benchmarks install and leave.
 OUTPUT = Path("build/benchmarks")
 
 
-def report_path(directory: Path, name: str) -> Path:
-    """Return where a benchmark's JSON is, below the output directory."""
-    return directory / f"{name}.json"
+def report_path(name: str) -> Path:
+    """Return where a benchmark's JSON is."""
+    return OUTPUT / f"{name}.json"
+
+
+def main(benchmark: Benchmark) -> None:
+    """Run a benchmark as a program. SIGTERM ends it as Ctrl-C does: with all that it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    command_of(benchmark)()
 
 
 def command_of(benchmark: Benchmark) -> click.Command:
@@ -29,13 +36,8 @@ def command_of(benchmark: Benchmark) -> click.Command:
     )
     @click.option("--only", multiple=True, help="Name of a contender; repeatable. Default: all.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
-    @click.option(
-        "--output", default=OUTPUT, show_default=True, type=click.Path(path_type=Path)
-    )
-    def command(
-        *, rounds: int, scale: float, only: tuple[str, ...], as_json: bool, output: Path
-    ) -> None:
-        report = _run(benchmark, rounds, scale, only, output)
+    def command(*, rounds: int, scale: float, only: tuple[str, ...], as_json: bool) -> None:
+        report = _run(benchmark, rounds, scale, only)
         if as_json:
             click.echo(report.to_json(), nl=False)
         else:
@@ -46,11 +48,9 @@ def command_of(benchmark: Benchmark) -> click.Command:
     return command
 
 
-def _run(
-    benchmark: Benchmark, rounds: int, scale: float, only: tuple[str, ...], output: Path
-) -> Report:
+def _run(benchmark: Benchmark, rounds: int, scale: float, only: tuple[str, ...]) -> Report:
     """Measure, and write the JSON; an older one is removed first, whatever happens then."""
-    path = report_path(output, benchmark.name)
+    path = report_path(benchmark.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     contenders = benchmark.contenders(scale)
@@ -60,7 +60,7 @@ def _run(
         raise click.UsageError(f"no contender {', '.join(sorted(unknown))}; there are: {names}.")
     machine = Machine.here()
     chosen = [contender for contender in contenders if not only or contender.name in only]
-    samples = measure_all(chosen, rounds, (output / benchmark.name).resolve())
+    samples = measure_all(chosen, rounds, (OUTPUT / benchmark.name).resolve())
     report = Report.of(benchmark, machine, rows_of(benchmark, samples), rounds, scale)
     report.write(path)
     return report

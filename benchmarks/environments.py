@@ -65,7 +65,9 @@ def environment_of(name: str, dependencies: tuple[str, ...], directory: Path) ->
         say(f"installing {', '.join(dependencies)}")
         shutil.rmtree(environment, ignore_errors=True)
         _call([sys.executable, "-m", "venv", str(environment)])
-        _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted])
+        _call(
+            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
+        )
         installed.touch()
     return python
 

@@ -1,10 +1,10 @@
 """The nouns of a benchmark: what is measured, of whom, and what came out."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,14 +19,16 @@ class Metric:
     baseline: str
 
 
-class Contender(Protocol):
+class Contender(ABC):
     """What is compared with others: one of several ways to do the same work."""
 
     name: str
     #: How much work one repetition is, for the table: "20,000 records".
     size: str
+    #: What it needs beyond our own environment, as pip reads it.
+    packages: tuple[str, ...] = ()
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most need nothing
         """
         Install and build what is needed, before the first repetition.
 
@@ -35,6 +37,7 @@ class Contender(Protocol):
 
         """
 
+    @abstractmethod
     def measure(self, directory: Path) -> Mapping[str, float]:
         """
         Do the work once, in an empty directory, and return the value of each metric.
@@ -87,6 +90,7 @@ class Row:
 
     contender: str
     size: str
+    packages: tuple[str, ...]
     repetitions: int
     figures: tuple[Figure, ...]
     failure: str | None
@@ -99,6 +103,7 @@ def rows_of(benchmark: Benchmark, samples: Sequence[Samples]) -> list[Row]:
         Row(
             contender=item.contender.name,
             size=item.contender.size,
+            packages=item.contender.packages,
             repetitions=len(measured.get(item.contender.name, ())),
             figures=_figures(benchmark.metrics, item.contender.name, measured),
             failure=item.failure,

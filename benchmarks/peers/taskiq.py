@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["taskiq==0.13.0", "taskiq-redis==1.2.4", "hiredis==3.5.0"]
+# dependencies = ["taskiq==0.13.0", "taskiq-redis==1.2.4", "redis[hiredis]==8.1.0", "hiredis==3.5.0"]
 #
 # [tool.benchmark]
 # num_records = 5000
@@ -11,7 +11,6 @@ stage, its default of a hundred tasks at once; lines are synced on threads. No r
 
 import asyncio
 
-from taskiq import AsyncBroker
 from taskiq.cli.worker.args import WorkerArgs
 from taskiq.cli.worker.run import run_worker
 from taskiq_redis import RedisStreamBroker
@@ -39,7 +38,7 @@ async def refine_task(generation: Payload) -> None:
 
 
 async def _enqueue(count: int) -> None:
-    brokers: tuple[AsyncBroker, ...] = (generate_broker, refine_broker)
+    brokers = (generate_broker, refine_broker)
     # Declares the consumer groups, which see only what is sent after that.
     for broker in brokers:
         await broker.startup()
