@@ -5,9 +5,10 @@
 # num_records = 4000
 # ///
 """
-arq: one process per stage, its default of ten jobs at once; lines are synced on threads.
+arq: one process per stage, a hundred jobs at once; lines are synced on threads.
 
-JSON instead of its default pickle, and no results kept, both by its documented settings.
+All by its documented settings: JSON instead of its default pickle, no results kept, and more jobs
+and polls than by default, with which it takes a hundred jobs every half second and no more.
 """
 
 import asyncio
@@ -61,6 +62,8 @@ def work(stage: str) -> None:
         queue_name=stage,
         redis_settings=settings,
         keep_result=0,
+        max_jobs=100,
+        poll_delay=0.02,
         **JSON,
     ).run()
 

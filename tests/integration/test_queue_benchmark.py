@@ -56,6 +56,11 @@ def test_a_peer_that_cannot_be_installed_is_named_and_the_others_go_on(tmp_path:
 
 
 def processes_of(directory: Path) -> list[str]:
-    """Return the commands that still work in this directory."""
-    commands = [process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"])]
-    return [" ".join(command) for command in commands if str(directory) in " ".join(command)]
+    """Return the commands, of the server or of a stage, that still work in this directory."""
+    left = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        command = " ".join(process.info["cmdline"] or ())
+        place = (process.info["environ"] or {}).get("BENCHMARK_DIRECTORY", "")
+        if str(directory) in command + place:
+            left.append(command)
+    return left
