@@ -1,6 +1,5 @@
 """Environments of peers: each program's own, made of the dependencies that it names at its head."""
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -57,18 +56,18 @@ def environment_of(name: str, dependencies: tuple[str, ...], directory: Path) ->
     if not dependencies:
         return Path(sys.executable)
     wanted = [*dependencies, *(f"{need}=={version(need)}" for need in PARSER_NEEDS)]
-    digest = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:12]
-    environment = directory / f"{name}-{digest}"
+    environment = directory / name
     python = environment / "bin" / "python"
-    installed = environment / ".installed"
-    if not installed.exists():
+    installed = environment / "installed.txt"
+    content = "\n".join([sys.version, *wanted])
+    if not installed.exists() or installed.read_text("utf-8") != content:
         say(f"installing {', '.join(dependencies)}")
         shutil.rmtree(environment, ignore_errors=True)
         _call([sys.executable, "-m", "venv", str(environment)])
         _call(
             [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
         )
-        installed.touch()
+        installed.write_text(content, "utf-8")
     return python
 
 

@@ -39,6 +39,7 @@ METRICS = (
     Metric(name="generate_cpu_ms", title="CPU ms/record, stage 1", baseline=BASELINE),
     Metric(name="refine_cpu_ms", title="CPU ms/record, stage 2", baseline=BASELINE),
     Metric(name="server_cpu_ms", title="CPU ms/record, server", baseline=BASELINE),
+    Metric(name="cpu_ms", title="CPU ms/record, all three", baseline=BASELINE),
     Metric(name="commands_per_record", title="commands/record", baseline=BASELINE),
     Metric(name="commands_per_s", title="commands/s", baseline=Ceiling.name),
 )
@@ -122,11 +123,15 @@ class Cost:
         elapsed_s = self.monotonic_s - before.monotonic_s
         num_commands = self.num_commands - before.num_commands
         per_record_ms = 1000 / num_records
+        generate_ms = (self.generate_cpu_s - before.generate_cpu_s) * per_record_ms
+        refine_ms = (self.refine_cpu_s - before.refine_cpu_s) * per_record_ms
+        server_ms = (self.server_cpu_s - before.server_cpu_s) * per_record_ms
         return {
             "records_per_s": num_records / elapsed_s,
-            "generate_cpu_ms": (self.generate_cpu_s - before.generate_cpu_s) * per_record_ms,
-            "refine_cpu_ms": (self.refine_cpu_s - before.refine_cpu_s) * per_record_ms,
-            "server_cpu_ms": (self.server_cpu_s - before.server_cpu_s) * per_record_ms,
+            "generate_cpu_ms": generate_ms,
+            "refine_cpu_ms": refine_ms,
+            "server_cpu_ms": server_ms,
+            "cpu_ms": generate_ms + refine_ms + server_ms,
             "commands_per_record": num_commands / num_records,
             "commands_per_s": num_commands / elapsed_s,
         }
