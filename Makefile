@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTORCH_CPU := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults lint format clean
+.PHONY: help demo test faults bench lint format clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: .venv/.installed-test ## Run all tests.
 faults: .venv/.installed-test ## Break everything thousands of times; N=0.1 a tenth, SEED=... K=... again.
 	FAULTS=$(or $(N),1) SEED=$(SEED) $(BIN)/pytest -m faults $(if $(K),-k "$(K)")
 
+bench: .venv/.installed-demo ## Measure every figure, peers included; N=0.1 a tenth of the work.
+	$(BIN)/python -m benchmarks --scale $(or $(N),1)
+
 lint: .venv/.installed-test ## Check style, format, types and the import rules.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -34,7 +37,7 @@ format: .venv/.installed-test ## Rewrite the code in the project's format.
 clean: ## Remove .venv, caches and build outputs; runs/ stays.
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	rm -rf .import_linter_cache .hypothesis
-	find contextvqa producer worker refiner tests examples -name __pycache__ -prune -exec rm -rf {} +
+	find contextvqa producer worker refiner benchmarks tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.installed-demo: EXTRAS := cpu,local
 .venv/.installed-test: EXTRAS := cpu,local,dev

@@ -1,0 +1,98 @@
+"""A program under measurement: its processes, the CPU time they take, and their end."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from contextvqa.errors import UnavailableError
+
+ROOT = Path(__file__).parents[1]
+#: How long a program may take to stop when it is asked to, in seconds.
+STOP_TIMEOUT_S = 20.0
+
+
+class Program:
+    """A program and all that it starts, as a context manager that leaves none of them behind."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - our own programs
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        processes = self._processes()
+        self._process.terminate()
+        gone, alive = psutil.wait_procs(processes, STOP_TIMEOUT_S)
+        del gone
+        for process in alive:
+            process.kill()
+        self._process.wait()
+
+    def wait(self) -> None:
+        """
+        Return when it has ended well.
+
+        Raises:
+            UnavailableError: It has not.
+
+        """
+        if self._process.wait():
+            raise self._failure()
+
+    def check(self) -> None:
+        """Raise UnavailableError if it has ended."""
+        if self._process.poll() is not None:
+            raise self._failure()
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that it and all that it started have taken so far, in seconds."""
+        total_s = 0.0
+        for process in self._processes():
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue  # its parent's time of ended children holds it when we look again
+            total_s += times.user + times.system + times.children_user + times.children_system
+        return total_s
+
+    def _processes(self) -> list[psutil.Process]:
+        try:
+            top = psutil.Process(self._process.pid)
+            return [top, *top.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def _failure(self) -> UnavailableError:
+        lines = self.log.read_text("utf-8", "replace").split("\n")
+        words = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        code = self._process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        return UnavailableError(f"{self.name} {how}: {words} (see {self.log})")
+
+
+def python_command(module: str, *arguments: str, python: Path | None = None) -> list[str]:
+    """Return the command line of one of our modules, by default in our own environment."""
+    return [str(python or sys.executable), "-m", module, *arguments]
