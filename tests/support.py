@@ -19,6 +19,27 @@ from worker.pixel_budget import PixelShare
 ROOT = Path(__file__).parents[1]
 FLAGS = ROOT / "examples" / "flags"
 
+#: As `sitecustomize.py` on sys.path, Python runs it when a decoder process starts: references then
+#: do what they are named after.
+DECODER_HOOK = """
+import os, signal, time
+from worker import images
+from contextvqa.errors import TransientError
+
+load_images = images.load_images
+
+def load(references, **options):
+    if "segfault" in references:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "hang" in references:
+        time.sleep(3600)
+    if "away" in references:
+        raise TransientError("the network is away")
+    return load_images(references, **options)
+
+images.load_images = load
+"""
+
 
 class DecodesHere:
     """Stands for the decoder processes where nothing can go wrong with them: starts none."""

@@ -165,11 +165,13 @@ class Decoder:
     def _take(self, sizes_px: Sequence[Size]) -> list[Image.Image]:
         """Copy the images out of the shared memory: the next ones overwrite them."""
         assert self._pixels is not None  # noqa: S101 - the process has just written to it
-        self._pixels.seek(0)
-        return [
-            Image.frombytes("RGB", size, self._pixels.read(RGB_BYTES * size[0] * size[1]))
-            for size in sizes_px
-        ]
+        images, begin = [], 0
+        with memoryview(self._pixels) as pixels:
+            for width, height in sizes_px:
+                end = begin + RGB_BYTES * width * height
+                images.append(Image.frombytes("RGB", (width, height), pixels[begin:end]))
+                begin = end
+        return images
 
 
 def default_decoders() -> int:

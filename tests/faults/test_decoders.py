@@ -5,13 +5,16 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from PIL import Image
 
+from contextvqa.errors import Reason
 from tests.faults.conftest import MakeWorld
 from tests.faults.ledger import Entry
 from tests.faults.plan import trials
 from tests.faults.processes import Child
-from tests.faults.world import COLOURS, entries, wait_for
+from tests.faults.world import COLOURS, entries, entry, wait_for
+from tests.support import DECODER_HOOK
 
 #: Kills in one trial: no more than the tries of a record that is hit by all of them.
 NUM_KILLS = 3
@@ -25,7 +28,7 @@ def large_entries(images: Path, count: int) -> list[Entry]:
         path = images / f"large-{name}"
         if not path.exists():
             Image.new("RGB", (SIDE_PX, SIDE_PX), colour).save(path)
-    return [dataclasses.replace(entry, image=f"large-{entry.image}") for entry in entries(count)]
+    return [dataclasses.replace(good, image=f"large-{good.image}") for good in entries(count)]
 
 
 def decoders(worker: Child) -> list[psutil.Process]:
@@ -37,9 +40,16 @@ def decoders(worker: Child) -> list[psutil.Process]:
         return []
 
 
-def test_killed_decoders_cost_a_try_and_no_record(make_world: MakeWorld, images: Path) -> None:
+def test_killed_decoders_cost_a_try_and_a_file_that_kills_them_costs_itself(
+    make_world: MakeWorld, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DECODER_HOOK)
+    monkeypatch.syspath_prepend(tmp_path)
     for trial in trials("decoder"):
-        with make_world(trial, large_entries(images, 30)) as world:
+        records = large_entries(images, 30)
+        poison = entry("poison", "segfault", reasons=[Reason.RETRIES_EXHAUSTED])
+        records.insert(trial.random.randrange(len(records)), poison)
+        with make_world(trial, records) as world:
             world.decodes_apart = True
             world.worker_flags = ("--decoders", 2)
             daemons = worker, _ = world.worker(), world.refiner()

@@ -15,7 +15,7 @@ from PIL import Image
 from contextvqa.errors import ImageError, Reason, TransientError
 from contextvqa.settings import Images
 from tests.stages import until
-from tests.support import ROOT, DecodesHere, wait_until
+from tests.support import DECODER_HOOK, ROOT, DecodesHere, wait_until
 from worker import decoders
 from worker.decoders import Decoders
 from worker.pixel_budget import PixelShare
@@ -23,31 +23,11 @@ from worker.pixel_budget import PixelShare
 SHARE = PixelShare(max_px=20_000, multiple_px=28)
 HANGING_WORKER = Path(__file__).parent / "decoding_worker.py"
 
-#: Python runs it when a decoder process starts: references then do what they are named after.
-HOOK = """
-import os, signal, time
-from worker import images
-from contextvqa.errors import TransientError
-
-load_images = images.load_images
-
-def load(references, **options):
-    if "segfault" in references:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if "hang" in references:
-        time.sleep(3600)
-    if "away" in references:
-        raise TransientError("the network is away")
-    return load_images(references, **options)
-
-images.load_images = load
-"""
-
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Directory of two images; decoders that start from here on obey the hook."""
-    (tmp_path / "sitecustomize.py").write_text(HOOK)
+    (tmp_path / "sitecustomize.py").write_text(DECODER_HOOK)
     monkeypatch.syspath_prepend(tmp_path)
     Image.radial_gradient("L").resize((900, 600)).convert("RGB").save(tmp_path / "a.jpg")
     Image.linear_gradient("L").resize((50, 70)).save(tmp_path / "b.png")
