@@ -1,0 +1,1 @@
+"""Each figure that the documentation gives for speed is one command here."""
