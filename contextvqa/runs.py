@@ -95,11 +95,18 @@ class Runs:
             redis.RedisError: Redis does not answer, which tells nothing of the record.
 
         """
+        found = self.remembered(record)
+        if found is None:
+            found = self._read_config(record.run), record.prompt or self._read_prompt(record)
+        return found
+
+    def remembered(self, record: ImageRecord) -> tuple[RunConfig, str] | None:
+        """Return the same where Redis need not be asked: at once, from any thread."""
         read_at, config = self._configs.get(record.run, (-CONFIG_TTL_S, None))
-        if config is None or time.monotonic() - read_at > CONFIG_TTL_S:
-            config = self._read_config(record.run)
-            self._configs[record.run] = time.monotonic(), config
-        return config, record.prompt or self._read_prompt(record)
+        prompt = record.prompt or self._prompts.get((record.run, record.prompt_digest))
+        if config is None or prompt is None or time.monotonic() - read_at > CONFIG_TTL_S:
+            return None
+        return config, prompt
 
     def num_pending(self, run: str) -> int:
         """Return how many of the run's records are on their way."""
@@ -117,7 +124,9 @@ class Runs:
         data = self._field(run_key(run), "config")
         if data is None:
             raise TransientError(f"Redis has no configuration of run {run!r}; enqueue it again")
-        return RunConfig.decode(data)
+        config = RunConfig.decode(data)
+        self._configs[run] = time.monotonic(), config
+        return config
 
     def _read_prompt(self, record: ImageRecord) -> str:
         place = (record.run, record.prompt_digest)

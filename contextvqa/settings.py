@@ -98,13 +98,22 @@ class Images:
         50_000_000, "Images with more pixels are rejected before they are decoded."
     )
     max_record_px: int = setting(
-        2_000_000, "Pixels a record may carry to the model, all its images together; larger shrink."
+        2_000_000,
+        "Most pixels a record carries to the model, all its images together, where the context "
+        "would hold more; larger images shrink.",
+    )
+    decoders: int | None = setting(
+        None,
+        "Processes that decode images in one worker. Default: the cores but one, 1 to 8.",
+        kind=int,
     )
 
     def __post_init__(self) -> None:
         for name in ("max_image_px", "max_record_px"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1 pixel.")
+        if self.decoders is not None and self.decoders < 1:
+            raise ValueError(f"--decoders is {self.decoders}; it must be at least 1.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,16 +4,63 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+from PIL import Image
 
 from contextvqa.records import Generation, ImageRecord
+from contextvqa.settings import Images
+from worker.images import load_images
+from worker.pixel_budget import PixelShare
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ROOT / "examples" / "flags"
+
+#: As `sitecustomize.py` on sys.path, Python runs it when a decoder process starts: references then
+#: do what they are named after.
+DECODER_HOOK = """
+import os, signal, time
+from worker import images
+from contextvqa.errors import TransientError
+
+load_images = images.load_images
+
+def load(references, **options):
+    if "segfault" in references:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "hang" in references:
+        time.sleep(3600)
+    if "away" in references:
+        raise TransientError("the network is away")
+    return load_images(references, **options)
+
+images.load_images = load
+"""
+
+
+class DecodesHere:
+    """Stands for the decoder processes where nothing can go wrong with them: starts none."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def load(self, references: Sequence[str], share: PixelShare) -> list[Image.Image]:
+        """Decode in this process."""
+        return load_images(
+            references,
+            root=self.images.image_root,
+            max_image_px=self.images.max_image_px,
+            share=share,
+        )
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
 
 
 def contextvqa(*arguments: object) -> list[str]:

@@ -12,6 +12,7 @@ from contextvqa.options import takes
 from contextvqa.runs import Runs
 from contextvqa.settings import Daemon, Engine, Guards, Images, Lifetime, Model, Store
 from contextvqa.supervisor import supervise
+from worker.decoders import Decoders
 from worker.engine import Engine as VLLMEngine
 from worker.stage import Generate
 
@@ -39,6 +40,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     lifetime = replace(lifetime, until_stdin_closes=True)
     connection = connect_to_queue(store.redis_url)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)
-    stage = Generate(vllm, Runs(connection), images, guards)
+    runs = Runs(connection)
+    stage = Generate(vllm, Decoders(images), runs, images=images, guards=guards)
     worker = ConcurrentWorker(stage, connection, daemon, lifetime, guards=guards, pulse=pulse)
     asyncio.run(worker.serve())

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from contextvqa.errors import (
 )
 from contextvqa.settings import Sampling
 from worker import environment
+from worker.pixel_budget import PixelShare, TokenGrid, share_of
+from worker.vision import token_grid
 from worker.watch import TokenWatch
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Characters kept of each error's text; vLLM's may quote its whole configuration.
 MAX_ERROR_CHARS = 300
+#: Prompts whose length in tokens is remembered: most runs have one.
+MAX_PROMPTS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +61,9 @@ class Engine:
         self._stall_timeout_s = stall_timeout_s
         self._llm: Any = None
         self._watch = TokenWatch()
+        self._grid: TokenGrid | None = None
+        #: Length of each system prompt and prompt, in tokens, without images.
+        self._prompt_tokens: dict[tuple[str, str], int] = {}
         #: Requests that vLLM has, and the tokens of those that it has ended.
         self._num_running = 0
         self._num_ended_tokens = 0
@@ -95,6 +103,25 @@ class Engine:
             raise UnavailableError(
                 f"model {self.model!r} is no vision-language model: it takes no images."
             )
+        self._grid = _grid_of(self._llm)
+
+    async def share_of_image(
+        self, prompt: str, sampling: Sampling, num_images: int, *, max_record_px: int
+    ) -> PixelShare:
+        """
+        Return what each image of a record may take, so that the record fits into the context.
+
+        Raises:
+            RejectError: Prompt and output leave no room for the images.
+
+        """
+        num_tokens = await self._count_tokens(prompt, sampling.system_prompt)
+        return share_of(
+            num_images=num_images,
+            max_record_px=max_record_px,
+            tokens_left=self._llm.model_config.max_model_len - sampling.max_tokens - num_tokens,
+            grid=self._grid,
+        )
 
     async def generate(
         self,
@@ -116,23 +143,10 @@ class Engine:
             EngineDiedError: The engine is gone.
 
         """
-        from vllm.exceptions import VLLMClientError  # noqa: PLC0415 - loaded by start()
-        from vllm.v1.engine.exceptions import (  # noqa: PLC0415
-            EngineDeadError,
-            EngineGenerateError,
-        )
-
-        try:
+        with self._our_errors():
             rendered = await self._render(images, prompt, sampling.system_prompt)
+            del images  # vLLM has made its own of them, and a generation takes long
             output = await self._final_output(rendered, _parameters(sampling, seed), request_id)
-        except EngineDeadError as error:
-            raise EngineDiedError(f"the engine of model {self.model!r} died: {error}") from error
-        except EngineGenerateError as error:
-            if isinstance(error.__cause__, VLLMClientError | ValueError):
-                raise RejectError(Reason.REQUEST_REFUSED, _gist(error.__cause__)) from error
-            raise TransientError(_gist(error.__cause__ or error)) from error
-        except (VLLMClientError, ValueError) as error:
-            raise RejectError(Reason.REQUEST_REFUSED, _gist(error)) from error
         completion = output.outputs[0]
         if completion.finish_reason not in ("stop", "length"):
             raise TransientError(f"the engine ended a request as {completion.finish_reason!r}")
@@ -175,6 +189,36 @@ class Engine:
             self._llm.shutdown()
             # Collected now: at interpreter exit its finalizer would find its module half gone.
             self._llm = None
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
+        """Turn what vLLM raises into what it means for the record."""
+        from vllm.exceptions import VLLMClientError  # noqa: PLC0415 - loaded by start()
+        from vllm.v1.engine.exceptions import (  # noqa: PLC0415
+            EngineDeadError,
+            EngineGenerateError,
+        )
+
+        try:
+            yield
+        except EngineDeadError as error:
+            raise EngineDiedError(f"the engine of model {self.model!r} died: {error}") from error
+        except EngineGenerateError as error:
+            if isinstance(error.__cause__, VLLMClientError | ValueError):
+                raise RejectError(Reason.REQUEST_REFUSED, _gist(error.__cause__)) from error
+            raise TransientError(_gist(error.__cause__ or error)) from error
+        except (VLLMClientError, ValueError) as error:
+            raise RejectError(Reason.REQUEST_REFUSED, _gist(error)) from error
+
+    async def _count_tokens(self, prompt: str, system_prompt: str) -> int:
+        key = system_prompt, prompt
+        if key not in self._prompt_tokens:
+            with self._our_errors():
+                rendered = await self._render([], prompt, system_prompt)
+            if len(self._prompt_tokens) >= MAX_PROMPTS:
+                self._prompt_tokens.clear()
+            self._prompt_tokens[key] = len(rendered["prompt_token_ids"])
+        return self._prompt_tokens[key]
 
     async def _render(self, images: "list[Image]", prompt: str, system_prompt: str) -> Any:
         """Apply the model's own chat template and image processor."""
@@ -236,6 +280,12 @@ def _parameters(sampling: Sampling, seed: int) -> Any:
         seed=seed,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
+
+
+def _grid_of(llm: Any) -> TokenGrid | None:
+    processor = llm.renderer.get_mm_processor().info.get_hf_processor()
+    overrides = llm.model_config.get_multimodal_config().mm_processor_kwargs
+    return token_grid(getattr(processor, "image_processor", None), overrides)
 
 
 def _value(text: str) -> Any:

@@ -1,7 +1,7 @@
 """
 Images for the model: references in, RGB images within a pixel budget out.
 
-    reference -> files.open_file -> read_header -> decode: to_colour -> shrink -> on_white -> upright
+    reference -> files.open_file -> read_header -> decode: to_colour -> scale -> on_white -> upright
 
 Input files are hostile until proven otherwise. Whatever is wrong with one is an `ImageError` with
 its reason, except trouble that may pass, which is a `TransientError`.
@@ -13,7 +13,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Sequence
-from math import isqrt, prod
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from contextvqa.errors import ImageError, Reason, RecordError, TransientError
 from worker.files import TRANSIENT_ERRNOS, open_file
+from worker.pixel_budget import MAX_ASPECT, PixelShare, Size, fit
 
 #: No format that starts another program (EPS), none that hides images of another size (ICO), and
 #: not MPO, which Pillow opens as JPEG.
@@ -59,20 +60,20 @@ PILLOW_WARNINGS: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL
 
 
 def load_images(
-    references: Sequence[str], *, root: Path, max_image_px: int, max_pixels: int
+    references: Sequence[str], *, root: Path, max_image_px: int, share: PixelShare
 ) -> list[Image.Image]:
     """
     Decode the images of one record for the model.
 
-    Blocks on the file system and the CPU: call it in a thread. Threads may share it.
+    Blocks on the file system and the CPU, and may die of a hostile file: call it in a decoder process.
 
     Args:
         references: Paths. Relative ones start from *root*.
 
         max_image_px: Most pixels an image may have before it shrinks.
 
-        max_pixels: Most pixels of the returned images together. Each may have an equal share; a
-            larger one shrinks to it and keeps its aspect. No side drops below one pixel.
+        share: What each image may have. A larger one shrinks to it; one with a short side is
+            enlarged.
 
     Returns:
         RGB images in the order of *references*, upright, on white where they were transparent,
@@ -86,9 +87,8 @@ def load_images(
 
     """
     configure_pillow(max_image_px)
-    share_px = max_pixels // max(1, len(references))
     return [
-        load_image(reference, path=root / reference, max_image_px=max_image_px, share_px=share_px)
+        load_image(reference, path=root / reference, max_image_px=max_image_px, share=share)
         for reference in references
     ]
 
@@ -108,11 +108,11 @@ def configure_pillow(max_image_px: int) -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def load_image(reference: str, *, path: Path, max_image_px: int, share_px: int) -> Image.Image:
-    """Decode one image into at most *share_px* pixels. Raises as `load_images` does."""
+def load_image(reference: str, *, path: Path, max_image_px: int, share: PixelShare) -> Image.Image:
+    """Decode one image into its share of pixels. Raises as `load_images` does."""
     try:
         with open_file(path) as file:
-            return decode(read_header(file, max_image_px), share_px)
+            return decode(read_header(file, max_image_px), share)
     except (RecordError, Image.DecompressionBombError, *DECODE_ERRORS) as error:
         raise explain(error, f"image {reference!r}") from error
 
@@ -139,7 +139,8 @@ def read_header(file: BinaryIO, max_image_px: int) -> Image.Image:
     Read the format and size of an image, none of its pixels.
 
     Raises:
-        ImageError: It is no image of a known format, or one of more than *max_image_px* pixels.
+        ImageError: It is no image of a known format, one of more than *max_image_px* pixels, or a
+            strip that no model takes.
 
     """
     try:
@@ -153,6 +154,12 @@ def read_header(file: BinaryIO, max_image_px: int) -> Image.Image:
         size = f"{image.width:,} x {image.height:,}"
         message = f"({size}) unpacks to {num_px:,} pixels; --max-image-px is {max_image_px:,}."
         raise ImageError(Reason.IMAGE_TOO_LARGE, message)
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        # White around it would make a blank page with a line, and an article about nothing; cut
+        # to pieces it is another image than the one that its record names.
+        size = f"{image.width:,} x {image.height:,}"
+        message = f"is {size}: more than {MAX_ASPECT} times as long as wide, which no model takes."
+        raise ImageError(Reason.IMAGE_UNSUPPORTED, message)
     return image
 
 
@@ -179,32 +186,20 @@ def unidentified(file: BinaryIO) -> tuple[Reason, str]:
     return Reason.IMAGE_NOT_AN_IMAGE, f"is no image of a known format: the file {found}."
 
 
-def decode(image: Image.Image, share_px: int) -> Image.Image:
-    """Decode the first frame into upright RGB of at most *share_px* pixels."""
+def decode(image: Image.Image, share: PixelShare) -> Image.Image:
+    """Decode the first frame into upright RGB of the size that its share gives it."""
+    size_px = fit(image.size, share)
     # Only JPEG can: it decodes to a half, a quarter or an eighth, never below the size asked for.
-    image.draft(None, fit(image.size, share_px))
+    image.draft(None, size_px)
     image.load()
     orientation = read_orientation(image)
     # Transparency goes after shrinking: the white ground then costs no full-size copy.
-    image = on_white(shrink(to_colour(image), share_px))
+    image = on_white(scale(to_colour(image), size_px))
     if orientation in TRANSPOSITIONS:
         image = image.transpose(TRANSPOSITIONS[orientation])
     # With the orientation still in it, the next reader would turn the image again.
     image.info.clear()
     return image
-
-
-def fit(size_px: tuple[int, int], share_px: int) -> tuple[int, int]:
-    """Return the largest size of that aspect, in whole pixels, that holds at most *share_px*."""
-    width, height = size_px
-    if width * height <= share_px:
-        return size_px
-    # Integer square roots round down, so the product stays within the share.
-    fitted = isqrt(share_px * width // height), isqrt(share_px * height // width)
-    if min(fitted) < 1:
-        longest = max(1, min(share_px, max(size_px)))
-        return (longest, 1) if width > height else (1, longest)
-    return fitted
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -238,13 +233,13 @@ def scale_16_bit(image: Image.Image) -> Image.Image:
     return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
 
 
-def shrink(image: Image.Image, share_px: int) -> Image.Image:
-    """Return a copy of at most *share_px* pixels; never larger than it was."""
-    size_px = fit(image.size, share_px)
+def scale(image: Image.Image, size_px: Size) -> Image.Image:
+    """Return a copy of that size."""
     if size_px == image.size:
         return image.copy()
-    # Whole-number reduction first: as good to the eye as LANCZOS alone, and several times faster.
-    return image.resize(size_px, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    # The filter of the models' own processors, so that they see what they would have made. What is
+    # to shrink much is reduced by a whole number first: as good, and several times faster.
+    return image.resize(size_px, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def on_white(image: Image.Image) -> Image.Image:

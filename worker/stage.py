@@ -4,10 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-
-from PIL.Image import Image
 
 from contextvqa.errors import RunError
 from contextvqa.jobs import refine_job
@@ -17,32 +14,35 @@ from contextvqa.records import Generation, ImageRecord, derive_seed, from_payloa
 from contextvqa.runs import Runs
 from contextvqa.sessions import memory_bytes
 from contextvqa.settings import Guards, Images
+from worker.decoders import ImageLoader
 from worker.engine import Engine
-from worker.images import load_images
 from worker.watch import MemoryWatch
 
 log = logging.getLogger("contextvqa")
 
-#: Threads that decode: Pillow releases the GIL in its decoders.
-NUM_DECODERS = 2
-
 
 class Generate:
-    """Owns the engine; executes many records on it at once."""
+    """Owns the engine and its decoders; executes many records on them at once."""
 
     queue = GENERATE
 
-    def __init__(self, engine: Engine, runs: Runs, images: Images, guards: Guards) -> None:
+    def __init__(
+        self, engine: Engine, decoders: ImageLoader, runs: Runs, *, images: Images, guards: Guards
+    ) -> None:
         self.engine = engine
+        self.decoders = decoders
         self.runs = runs
         self.images = images
         self._memory = MemoryWatch(guards.max_memory_gb, lambda: memory_bytes(os.getsid(0)))
         self._worker = ""
-        self._decoders = ThreadPoolExecutor(NUM_DECODERS, thread_name_prefix="decode")
 
     @property
     def max_in_flight(self) -> int:
-        """As many as the engine runs at once, and a quarter more being decoded or waiting."""
+        """
+        As many as the engine runs at once, and a quarter more being decoded or waiting.
+
+        It bounds the decoded images too: no record beyond it is claimed, whatever the engine does.
+        """
         num_slots = self.engine.max_num_seqs
         return self.engine.options.max_in_flight or num_slots + max(1, num_slots // 4)
 
@@ -51,20 +51,32 @@ class Generate:
         self._worker = worker
         began = time.monotonic()
         log.info("loading: model %s", self.engine.model)
-        self.engine.start()
+        # First, so that they are up when the model is, which takes this thread.
+        await self.decoders.start()
+        try:
+            self.engine.start()
+        except BaseException:
+            await self.decoders.stop()
+            raise
         log.info("loaded: model %s in %.1f s", self.engine.model, time.monotonic() - began)
 
     async def execute(self, claim: Claim) -> Outcome:
         """Decode the images, generate, and hand the generation on to be refined."""
         record = claim.attempted(from_payload(claim.job.content[1].get("record", {}), ImageRecord))
-        loop = asyncio.get_running_loop()
-        config, prompt = await loop.run_in_executor(self._decoders, self.runs.prompt_of, record)
+        # On this thread where Redis need not be asked: a hop to another costs more than the answer.
+        found = self.runs.remembered(record)
+        if found is None:
+            found = await asyncio.to_thread(self.runs.prompt_of, record)
+        config, prompt = found
         if config.model != self.engine.model:
             raise RunError(
                 f"run {record.run!r} asks for model {config.model!r} and this worker has "
                 f"{self.engine.model!r}; give `enqueue` and `worker` the same --model"
             )
-        images = await loop.run_in_executor(self._decoders, self._load, record)
+        share = await self.engine.share_of_image(
+            prompt, config.sampling, len(record.image), max_record_px=self.images.max_record_px
+        )
+        images = await self.decoders.load(record.image, share)
         seed = derive_seed(record.key, record.attempt)
         asked_at = time.monotonic()
         written = await self.engine.generate(
@@ -95,14 +107,6 @@ class Generate:
         self._memory.check()
 
     async def stop(self) -> None:
-        """End the engine."""
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        """End the engine and the decoders."""
+        await self.decoders.stop()
         self.engine.stop()
-
-    def _load(self, record: ImageRecord) -> list[Image]:
-        return load_images(
-            record.image,
-            root=self.images.image_root,
-            max_image_px=self.images.max_image_px,
-            max_pixels=self.images.max_record_px,
-        )

@@ -11,6 +11,7 @@ The worker is a supervisor and its worker process, as always. Images are not dec
 decodes any; otherwise nothing is left out, and all settings have their defaults.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -18,12 +19,12 @@ import orjson
 from PIL.Image import Image
 
 import worker.command
-import worker.stage
 from benchmarks.chain import MODEL, PROMPT, RUN, TEXT, Place, image_of
 from benchmarks.peers import program
 from contextvqa import cli
-from contextvqa.settings import Sampling
+from contextvqa.settings import Images, Sampling
 from worker.engine import Engine, Written
+from worker.pixel_budget import PixelShare
 
 place = Place.from_environment()
 
@@ -39,6 +40,17 @@ class InstantEngine(Engine):
     def start(self) -> None:
         """Nothing to load."""
 
+    async def share_of_image(
+        self,
+        prompt: str,  # noqa: ARG002 - the interface
+        sampling: Sampling,  # noqa: ARG002
+        num_images: int,  # noqa: ARG002
+        *,
+        max_record_px: int,
+    ) -> PixelShare:
+        """Let any image pass."""
+        return PixelShare(max_px=max_record_px)
+
     async def generate(
         self,
         *,
@@ -53,6 +65,23 @@ class InstantEngine(Engine):
         return Written(text=TEXT, finish_reason="stop", prompt_tokens=200, output_tokens=250)
 
 
+class NoDecoders:
+    """Decodes nothing, at once."""
+
+    def __init__(self, images: Images) -> None:
+        """Need nothing of the settings."""
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def load(self, references: Sequence[str], share: PixelShare) -> list[Image]:  # noqa: ARG002
+        """Return no images."""
+        return []
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
+
 def enqueue(count: int) -> None:
     """Write an input and enqueue it, all of it before a worker starts."""
     source = place.directory / "input.jsonl"
@@ -65,7 +94,7 @@ def generate() -> None:
     """Be the worker."""
     with (
         mock.patch.object(worker.command, "VLLMEngine", InstantEngine),
-        mock.patch.object(worker.stage, "load_images", return_value=[]),
+        mock.patch.object(worker.command, "Decoders", NoDecoders),
     ):
         _command("worker", "--model", MODEL)
 

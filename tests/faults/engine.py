@@ -22,6 +22,7 @@ from contextvqa.settings import Engine as EngineOptions
 from contextvqa.settings import Sampling
 from tests.faults.tally import Tally
 from worker.engine import Engine, EngineDiedError, Written
+from worker.pixel_budget import PixelShare, share_of
 from worker.watch import TokenWatch
 
 #: The name that runs and workers of the trials agree on.
@@ -74,6 +75,22 @@ class ScriptedEngine(Engine):
 
     def start(self) -> None:
         time.sleep(self.script.start_s)
+
+    async def share_of_image(
+        self,
+        prompt: str,  # noqa: ARG002 - the interface
+        sampling: Sampling,
+        num_images: int,
+        *,
+        max_record_px: int,
+    ) -> PixelShare:
+        """As the real one for a model of no known kind and an empty prompt."""
+        return share_of(
+            num_images=num_images,
+            max_record_px=max_record_px,
+            tokens_left=self.options.max_model_len - sampling.max_tokens,
+            grid=None,
+        )
 
     async def generate(
         self,

@@ -18,8 +18,10 @@ from tests.faults.plan import trials
 from tests.faults.report import report
 from tests.faults.world import entries, entry
 from worker.images import load_images
+from worker.pixel_budget import PixelShare
 
-MAX_IMAGE_PX, MAX_PIXELS = 1_000_000, 200_000
+MAX_IMAGE_PX = 1_000_000
+SHARE = PixelShare(max_px=200_000)
 KINDS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"]
 KINDS += ["AVIF"] if features.check("avif") else []
 
@@ -79,13 +81,13 @@ def wrong_with(path: Path, kind: str) -> str:
         return "" if isinstance(error.reason, Reason) else repr(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what we look for
         return f"{kind}: {error!r}"
-    is_sound = image.mode == "RGB" and 0 < image.width * image.height <= MAX_PIXELS
+    is_sound = image.mode == "RGB" and 0 < image.width * image.height <= SHARE.max_px
     return "" if is_sound else f"{kind}: {image!r}"
 
 
 def load(path: Path) -> list[Image.Image]:
     """Load one file, with small limits."""
-    return load_images([str(path)], root=Path(), max_image_px=MAX_IMAGE_PX, max_pixels=MAX_PIXELS)
+    return load_images([str(path)], root=Path(), max_image_px=MAX_IMAGE_PX, share=SHARE)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -160,5 +162,6 @@ def test_hostile_files_are_rejected_one_by_one_and_the_good_ones_pass(
         trial.random.shuffle(mixed)
         with make_world(trial, mixed) as world:
             world.num_faults = len(hostile)
+            world.decodes_apart = True
             world.worker_flags = ("--max-image-px", MAX_IMAGE_PX)
             world.finish()

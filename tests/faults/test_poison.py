@@ -17,7 +17,7 @@ NUM_RECORDS = 256
 #: Poisonous records among them, in turn.
 NUM_POISONOUS = (1, 3)
 #: A stuck engine, and a stuck process, are given up after so many seconds.
-STALL_S = 1.0
+STALL_S = 2.0
 
 
 def records(trial: Trial, word: str, reason: Reason) -> list[Entry]:

@@ -28,6 +28,7 @@ from tests.faults.ledger import Entry, Findings, Ledger, write_input
 from tests.faults.plan import Trial
 from tests.faults.processes import PATIENCE_S, Child, Patch, fork
 from tests.faults.report import report
+from tests.support import DecodesHere
 
 #: The commands are imported here, so that a child need not.
 COMMANDS = (producer.command, worker.command, refiner.command)
@@ -87,6 +88,8 @@ class World:
         self.script = Script()
         #: Of all its workers.
         self.worker_flags: Sequence[object] = ()
+        #: Whether its workers decode in processes of their own, which cost a tenth of a second.
+        self.decodes_apart = False
         #: Of all its processes.
         self.patches: Sequence[Patch] = ()
         #: What a test did to this world.
@@ -128,6 +131,8 @@ class World:
         scripted = mock.patch.object(worker.command, "VLLMEngine", factory(self.script)).start
         alone = mock.patch.object(worker.command, "supervise", return_value=nothing).start
         patches = patches if supervised else (alone, *patches)
+        here = mock.patch.object(worker.command, "Decoders", DecodesHere).start
+        patches = patches if self.decodes_apart else (here, *patches)
         fixed = ("--model", MODEL, "--image-root", self.images, "--retry-wait-s", 0.01)
         return self.start(
             "worker", "worker", *fixed, *self.worker_flags, *flags, patches=(scripted, *patches)

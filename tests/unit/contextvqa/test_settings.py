@@ -7,14 +7,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contextvqa.options import as_flags, environment_name, takes
-from contextvqa.settings import Daemon, Engine, Lifetime, Rejects, Sampling, Store
+from contextvqa.settings import Daemon, Engine, Images, Lifetime, Rejects, Sampling, Store
 
 
 @pytest.fixture
 def run() -> Callable[..., Result]:
     @click.command()
-    @takes(Store, Sampling, Engine, Lifetime)
-    def command(store: Store, sampling: Sampling, engine: Engine, lifetime: Lifetime) -> None:
+    @takes(Store, Sampling, Engine, Images, Lifetime)
+    def command(
+        store: Store, sampling: Sampling, engine: Engine, images: Images, lifetime: Lifetime
+    ) -> None:
+        assert images
         click.echo(f"{store.runs_dir} {sampling.temperature} {engine.engine} {lifetime.burst}")
 
     return lambda *arguments, **environment: CliRunner().invoke(
@@ -40,6 +43,7 @@ def test_a_flag_beats_the_environment_which_beats_the_default(
         (["--max-tokens", "many"], "'many' is not a valid integer"),
         (["--engine", "max_num_seqs"], "--engine 'max_num_seqs' is no KEY=VALUE"),
         (["--max-model-len", "0"], "--max-model-len is 0; it must be at least 1."),
+        (["--decoders", "0"], "--decoders is 0; it must be at least 1."),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_what_was_expected(

@@ -9,11 +9,16 @@ import pytest
 from PIL import Image
 
 from contextvqa.errors import ImageError, RestartError, RunError
+from contextvqa.job_hash import Execution, StoredJob
 from contextvqa.outcomes import Claim, Finished
+from contextvqa.queues import OrjsonSerializer
 from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload, to_payload
 from contextvqa.run_directory import RunConfig
 from contextvqa.settings import Guards, Images, Sampling
+from tests.support import DecodesHere
+from worker.decoders import Decoders
 from worker.engine import Written
+from worker.pixel_budget import PixelShare
 from worker.stage import Generate
 
 RECORD = ImageRecord(
@@ -29,9 +34,14 @@ class NotingEngine:
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
         self.num_checks = 0
+        self.shared: tuple[Any, ...] = ()
 
     def check(self) -> None:
         self.num_checks += 1
+
+    async def share_of_image(self, *asked: Any, max_record_px: int) -> PixelShare:
+        self.shared = (*asked, max_record_px)
+        return PixelShare(max_px=2000)
 
     async def generate(self, **asked: Any) -> Written:
         self.asked = asked
@@ -40,10 +50,12 @@ class NotingEngine:
 
 def execute(engine: NotingEngine, root: Path, *, model: str = "m") -> Generation:
     config = RunConfig.new("r", model, Sampling(temperature=0.3))
-    runs = SimpleNamespace(prompt_of=lambda _: (config, "Write."))
-    stage = Generate(engine, runs, Images(image_root=root), Guards())
-    job = SimpleNamespace(kwargs={"record": to_payload(RECORD)})
-    claim = Claim(job=job, execution=SimpleNamespace(id="e1"), crash_count=0, retry_count=0)
+    runs = SimpleNamespace(remembered=lambda _: None, prompt_of=lambda _: (config, "Write."))
+    images = Images(image_root=root, max_record_px=9999)
+    stage = Generate(engine, DecodesHere(images), runs, images=images, guards=Guards())
+    data = OrjsonSerializer.dumps(["worker.generate", None, [], {"record": to_payload(RECORD)}])
+    job = StoredJob("r-ab-generate", data, crash_count=0, retry_count=0)
+    claim = Claim(job=job, execution=Execution(job.id, "e1"))
     outcome = asyncio.run(stage.execute(claim))
     assert isinstance(outcome, Finished)
     (follow_up,) = outcome.follow_ups
@@ -65,11 +77,20 @@ def test_the_engine_gets_the_images_in_order_the_runs_prompt_and_the_attempts_ow
 
     generation = execute(engine, root)
 
-    assert [image.size for image in engine.asked["images"]] == [(40, 30), (50, 60)]
+    assert [image.size for image in engine.asked["images"]] == [(40, 30), (40, 48)]
     assert {image.mode for image in engine.asked["images"]} == {"RGB"}
     assert engine.asked["prompt"] == "Write."
     assert engine.asked["sampling"].temperature == 0.3
     assert engine.asked["seed"] == generation.seed == derive_seed("ab", 2)
+
+
+def test_the_images_get_what_the_engine_has_room_for(root: Path) -> None:
+    engine = NotingEngine()
+
+    execute(engine, root)
+
+    assert engine.shared == ("Write.", Sampling(temperature=0.3), 2, 9999)
+    assert all(image.width * image.height <= 2000 for image in engine.asked["images"])
 
 
 def test_the_generation_says_how_it_was_made(root: Path) -> None:
@@ -105,8 +126,13 @@ def test_a_missing_image_rejects_the_record_before_the_engine_sees_it(root: Path
 def test_a_check_looks_at_the_engine_and_at_the_memory_of_the_workers_processes() -> None:
     engine = NotingEngine()
 
-    Generate(engine, SimpleNamespace(), Images(), Guards(max_memory_gb=1000)).check()
+    def check(guards: Guards) -> None:
+        images = Images()
+        runs = SimpleNamespace()
+        Generate(engine, Decoders(images), runs, images=images, guards=guards).check()
+
+    check(Guards(max_memory_gb=1000))
     with pytest.raises(RestartError, match=r"is above --max-memory-gb 0\.001$"):
-        Generate(engine, SimpleNamespace(), Images(), Guards(max_memory_gb=0.001)).check()
+        check(Guards(max_memory_gb=0.001))
 
     assert engine.num_checks == 2

@@ -1,0 +1,90 @@
+"""
+One decoder process: the images of one record at a time, into memory that the worker shares.
+
+    python -m worker.decoder DESCRIPTOR IMAGE_ROOT MAX_IMAGE_PX
+
+One request a line on standard input, one answer a line on standard output. It ends with the worker,
+however that ends.
+
+It loads Pillow and what opens files, never the engine: it is cheap enough to be thrown away.
+"""
+
+import ctypes
+import mmap
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from contextvqa.errors import Reason, RecordError, RejectError
+from worker.images import load_images
+from worker.pixel_budget import PixelShare, Size
+
+#: Linux: the signal that a process gets when the thread that started it has ended.
+PR_SET_PDEATHSIG = 1
+#: Bytes of a pixel in the shared memory.
+RGB_BYTES = 3
+#: Characters kept of an error's text, which may quote a reference of any length.
+MAX_MESSAGE_CHARS = 2000
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """The images of one record."""
+
+    references: tuple[str, ...]
+    share: PixelShare
+
+
+class Decoded(msgspec.Struct, frozen=True, kw_only=True, tag="decoded"):
+    """They lie in the shared memory, one after the other."""
+
+    sizes_px: tuple[Size, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """One of them cannot be had; without a reason another try may help."""
+
+    message: str
+    reason: Reason | None = None
+
+
+Answer = Decoded | Failed
+
+
+def answer(request: Request, pixels: mmap.mmap, *, root: Path, max_image_px: int) -> Answer:
+    """Decode the images of a record into the shared memory."""
+    try:
+        images = load_images(
+            request.references, root=root, max_image_px=max_image_px, share=request.share
+        )
+    except RecordError as error:
+        reason = error.reason if isinstance(error, RejectError) else None
+        return Failed(message=str(error)[:MAX_MESSAGE_CHARS], reason=reason)
+    pixels.seek(0)
+    for image in images:
+        pixels.write(image.tobytes())
+    return Decoded(sizes_px=tuple(image.size for image in images))
+
+
+def main(descriptor: int, root: Path, max_image_px: int) -> None:
+    """Answer requests until standard input ends, or the worker."""
+    # In the middle of a file that hangs nobody reads the end of standard input.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # A terminal's Ctrl-C reaches the whole process group, and the worker still needs us to drain.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # libtiff prints: that must not get between the answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    requests = msgspec.json.Decoder(Request)
+    with mmap.mmap(descriptor, 0) as pixels:
+        os.close(descriptor)  # mapped memory has one of its own
+        for line in sys.stdin.buffer:
+            made = answer(requests.decode(line), pixels, root=root, max_image_px=max_image_px)
+            answers.write(msgspec.json.encode(made) + b"\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
