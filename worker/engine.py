@@ -21,7 +21,7 @@ from contextvqa.errors import (
 from contextvqa.settings import Sampling
 from worker import environment
 from worker.pixel_budget import PixelShare, TokenGrid, share_of
-from worker.vision import token_grid
+from worker.vision import grid_of_engine
 from worker.watch import TokenWatch
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Engine:
             raise UnavailableError(
                 f"model {self.model!r} is no vision-language model: it takes no images."
             )
-        self._grid = _grid_of(self._llm)
+        self._grid = grid_of_engine(self._llm)
 
     async def share_of_image(
         self, prompt: str, sampling: Sampling, num_images: int, *, max_record_px: int
@@ -135,6 +135,7 @@ class Engine:
         """
         Write one text about some images, which the model sees before the prompt.
 
+        The images are taken out of their list as soon as the engine needs them no more.
         Cancelling the call aborts the request in the engine.
 
         Raises:
@@ -145,7 +146,8 @@ class Engine:
         """
         with self._our_errors():
             rendered = await self._render(images, prompt, sampling.system_prompt)
-            del images  # vLLM has made its own of them, and a generation takes long
+            # vLLM has made its own of them, and the caller waits for a long generation.
+            images.clear()
             output = await self._final_output(rendered, _parameters(sampling, seed), request_id)
         completion = output.outputs[0]
         if completion.finish_reason not in ("stop", "length"):
@@ -217,7 +219,8 @@ class Engine:
                 rendered = await self._render([], prompt, system_prompt)
             if len(self._prompt_tokens) >= MAX_PROMPTS:
                 self._prompt_tokens.clear()
-            self._prompt_tokens[key] = len(rendered["prompt_token_ids"])
+            # An encoder-decoder model's prompt is not in the context of what it writes.
+            self._prompt_tokens[key] = len(rendered.get("prompt_token_ids", ()))
         return self._prompt_tokens[key]
 
     async def _render(self, images: "list[Image]", prompt: str, system_prompt: str) -> Any:
@@ -280,12 +283,6 @@ def _parameters(sampling: Sampling, seed: int) -> Any:
         seed=seed,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
-
-
-def _grid_of(llm: Any) -> TokenGrid | None:
-    processor = llm.renderer.get_mm_processor().info.get_hf_processor()
-    overrides = llm.model_config.get_multimodal_config().mm_processor_kwargs
-    return token_grid(getattr(processor, "image_processor", None), overrides)
 
 
 def _value(text: str) -> Any:

@@ -6,6 +6,16 @@ from typing import Any
 from worker.pixel_budget import TokenGrid
 
 
+def grid_of_engine(llm: Any) -> TokenGrid | None:
+    """Return the grid of the model that an `AsyncLLM` has loaded; None where it tells of none."""
+    try:
+        processor = llm.renderer.get_mm_processor().info.get_hf_processor()
+        overrides = llm.model_config.get_multimodal_config().mm_processor_kwargs
+    except Exception:  # noqa: BLE001 - a model's own code raises whatever it lacks, and works
+        return None
+    return token_grid(getattr(processor, "image_processor", None), overrides)
+
+
 def token_grid(image_processor: Any, overrides: Mapping[str, Any] | None) -> TokenGrid | None:
     """
     Return the grid of an image processor made like Qwen2-VL's, as those up to Qwen3-VL's are.

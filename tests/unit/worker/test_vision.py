@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import FLAGS, ROOT
 from worker.pixel_budget import TokenGrid
-from worker.vision import token_grid
+from worker.vision import grid_of_engine, token_grid
 
 
 def qwen(**fields: Any) -> SimpleNamespace:
@@ -50,6 +50,10 @@ def test_what_the_engine_is_told_goes_before_the_processor(overrides: dict[str, 
 )
 def test_processors_of_another_kind_say_nothing(processor: Any) -> None:
     assert token_grid(processor, {}) is None
+
+
+def test_a_model_whose_processor_cannot_be_had_is_served_all_the_same() -> None:
+    assert grid_of_engine(SimpleNamespace()) is None
 
 
 @pytest.mark.vllm
