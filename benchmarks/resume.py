@@ -21,9 +21,9 @@ import click
 import orjson
 
 from benchmarks.memory import peak_rss_mb
+from contextvqa import snapshot
 from contextvqa.key_index import KeyIndex
 from contextvqa.key_set import KEY_BYTES
-from contextvqa.snapshot import snapshot_path
 
 #: Length of each line; 20 M of them are the most that may lie on the disk.
 LINE_BYTES = 200
@@ -48,7 +48,7 @@ def command(*, num_records: int, as_json: bool) -> None:
             "records": num_records,
             "line_bytes": path.stat().st_size / num_records,
             **in_fresh_process(rebuild, path),
-            "snapshot_mb": snapshot_path(path).stat().st_size / 1e6,
+            "snapshot_mb": snapshot.path_of(path).stat().st_size / 1e6,
             **in_fresh_process(resume, path, num_records),
         }
     if as_json:

@@ -14,18 +14,10 @@ from typing import BinaryIO
 
 import orjson
 
+from contextvqa import snapshot
 from contextvqa.errors import RunError, SinkError
 from contextvqa.key_set import KEY_BYTES
-from contextvqa.snapshot import (
-    TAIL_BYTES,
-    Contents,
-    durable_bytes,
-    held,
-    load,
-    offset_of,
-    save,
-    snapshot_path,
-)
+from contextvqa.snapshot import TAIL_BYTES, Contents
 
 #: Bytes read at once when following a file; more for a longer line.
 CHUNK_BYTES = 1 << 22
@@ -143,21 +135,22 @@ class KeyIndex:
         """
         if not self._is_due(self.offset):
             return
-        path = snapshot_path(self.path)
+        path = snapshot.path_of(self.path)
         # Another process may have come first. What we could not load ourselves is not asked.
-        others = offset_of(path, self._contents.inode) if self._saved_offset else 0
+        others = snapshot.offset_of(path, self._contents.inode) if self._saved_offset else 0
         if others <= self.offset:
             self._saved_offset = max(self._saved_offset, others)
         if self._is_due(self.offset):
             # Also where it fails: not with every batch again.
             self._saved_offset = self.offset
             with contextlib.suppress(OSError):
-                save(self._contents, path)
+                snapshot.save(self._contents, path)
 
     def _begin(self, file: BinaryIO) -> None:
         """Forget what was read of another file; know what this one's snapshot knows."""
         inode = os.fstat(file.fileno()).st_ino
-        self._contents = load(snapshot_path(self.path), file) or Contents(inode=inode)
+        known = snapshot.load(snapshot.path_of(self.path), file)
+        self._contents = known or Contents(inode=inode)
         self._saved_offset = self.offset
 
     def _read_durable(self, file: BinaryIO) -> None:
@@ -169,8 +162,8 @@ class KeyIndex:
         """
         if not self._is_due(os.fstat(file.fileno()).st_size):
             return
-        self._read(file, durable_bytes(self.path))
-        with held(self.path) as locked:
+        self._read(file, snapshot.durable_bytes(self.path))
+        with snapshot.held(self.path) as locked:
             # Whatever was put in the file's place meanwhile is not what we have read.
             if locked is not None and self._contents.is_of(locked):
                 self.save()

@@ -77,7 +77,7 @@ class _Header:
         return sizes
 
 
-def snapshot_path(path: Path) -> Path:
+def path_of(path: Path) -> Path:
     """Return where the snapshot of a file lies."""
     return path.with_name(f".{path.name}.index")
 

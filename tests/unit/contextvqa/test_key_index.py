@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextvqa import key_index
+from contextvqa import key_index, snapshot
 from contextvqa.durable_file import DurableFile
 from contextvqa.errors import RunError, SinkError
 from contextvqa.key_index import KeyIndex
-from contextvqa.snapshot import durable_bytes, load, snapshot_path
+from contextvqa.snapshot import durable_bytes, load, path_of
 
 #: More than the end by which a file is recognized.
 LONG = 5000
@@ -162,32 +162,32 @@ def test_a_snapshot_that_is_missing_damaged_or_of_another_version_is_made_anew(
 ) -> None:
     append(path, line(1), line(2), line(2, 3))
     followed(path)
-    snapshot = snapshot_path(path)
-    sound = snapshot.read_bytes()
+    cache = path_of(path)
+    sound = cache.read_bytes()
     spoiled = spoil(sound)
     assert spoiled != sound
     if spoiled is None:
-        snapshot.unlink()
+        cache.unlink()
     else:
-        snapshot.write_bytes(spoiled)
+        cache.write_bytes(spoiled)
     read.clear()
 
     index = followed(path)
 
     assert len(read) == 3
     assert (numbers(index), index.attempt(key(2)), index.num_lines) == ({1, 2}, 3, 3)
-    assert snapshot.read_bytes() == sound
+    assert cache.read_bytes() == sound
 
 
 def test_no_flipped_bit_of_a_snapshot_is_believed(path: Path, read: list[bytes]) -> None:
     append(path, line(1), line(2), line(2, 3))
     followed(path)
-    snapshot = snapshot_path(path)
-    sound = snapshot.read_bytes()
+    cache = path_of(path)
+    sound = cache.read_bytes()
     for place in range(len(sound)):
         damaged = bytearray(sound)
         damaged[place] ^= 1 << place % 8
-        snapshot.write_bytes(damaged)
+        cache.write_bytes(damaged)
         read.clear()
 
         assert numbers(followed(path)) == {1, 2}
@@ -200,7 +200,7 @@ def test_a_snapshot_of_another_file_is_not_believed(path: Path, tmp_path: Path) 
     append(path, line(1))
     append(other, line(2))
     followed(other)
-    snapshot_path(other).rename(snapshot_path(path))
+    path_of(other).rename(path_of(path))
 
     assert numbers(followed(path)) == {1}
 
@@ -304,13 +304,13 @@ def test_a_snapshot_ends_where_the_file_ended_while_nobody_wrote(
         append(of, line(3))
         return size
 
-    monkeypatch.setattr(key_index, "durable_bytes", then_a_batch_comes)
+    monkeypatch.setattr(snapshot, "durable_bytes", then_a_batch_comes)
     append(path, line(1), line(2))
 
     assert numbers(followed(path)) == {1, 2, 3}
 
     with path.open("rb") as file:
-        contents = load(snapshot_path(path), file)
+        contents = load(path_of(path), file)
     assert contents is not None
     assert (contents.num_lines, len(contents.keys)) == (2, 2)
 
@@ -326,10 +326,10 @@ def test_a_reader_leaves_the_snapshot_to_whoever_took_the_lock_meanwhile(
             locks.enter_context(DurableFile(of).locked())
             return size
 
-        monkeypatch.setattr(key_index, "durable_bytes", then_a_writer_comes)
+        monkeypatch.setattr(snapshot, "durable_bytes", then_a_writer_comes)
 
         assert numbers(followed(path)) == {1}
-        assert not snapshot_path(path).exists()
+        assert not path_of(path).exists()
 
 
 def test_a_writer_leaves_snapshots_and_its_lines_are_durable_first(
@@ -359,14 +359,14 @@ def test_a_snapshot_is_written_once_enough_is_new_by_whoever_comes_first(
 ) -> None:
     monkeypatch.setattr(key_index, "SAVE_BYTES", 3 * len(line(1)))
     monkeypatch.setattr(key_index, "SAVE_SHARE", 0.5)
-    snapshot = snapshot_path(path)
+    cache = path_of(path)
     first, second = DurableFile(path), DurableFile(path)
 
     def num_covered(writer: DurableFile, *these: int) -> int:
         with writer.locked():
             writer.catch_up()
             writer.append([line(number) for number in these])
-        header = snapshot.read_bytes().split(b"\n")[0] if snapshot.exists() else b'{"num_lines":0}'
+        header = cache.read_bytes().split(b"\n")[0] if cache.exists() else b'{"num_lines":0}'
         return int(orjson.loads(header)["num_lines"])
 
     assert num_covered(first, 1, 2) == 0
@@ -386,7 +386,7 @@ def test_where_no_snapshot_can_be_written_the_old_one_stays_and_nothing_else_hap
     append(path, line(1))
     followed(path)
     append(path, line(2))
-    before = snapshot_path(path).read_bytes()
+    before = path_of(path).read_bytes()
     with monkeypatch.context() as broken:
         if what == "forbidden":
             refuse_writing(broken)
@@ -395,7 +395,7 @@ def test_where_no_snapshot_can_be_written_the_old_one_stays_and_nothing_else_hap
 
         assert numbers(followed(path)) == {1, 2}
 
-    assert snapshot_path(path).read_bytes() == before
+    assert path_of(path).read_bytes() == before
     assert sorted(file.name for file in path.parent.iterdir()) == [
         ".results.jsonl.index",
         "results.jsonl",
@@ -421,7 +421,7 @@ def test_an_index_that_looks_for_damage_reads_every_line_and_leaves_no_snapshot(
     followed(path)
     # In place, of the same length, and far from the end: what only a whole reading can find
     path.write_bytes(path.read_bytes().replace(line(1), b"x" * (len(line(1)) - 1) + b"\n"))
-    before = snapshot_path(path).read_bytes()
+    before = path_of(path).read_bytes()
     found: list[RunError] = []
     index = KeyIndex(path, found.append)
 
@@ -429,7 +429,7 @@ def test_an_index_that_looks_for_damage_reads_every_line_and_leaves_no_snapshot(
 
     assert [index.num_damaged, len(found)] == [1, 1]
     assert (numbers(index), len(index.repeated)) == ({2, 3}, 1)
-    assert snapshot_path(path).read_bytes() == before
+    assert path_of(path).read_bytes() == before
 
 
 def write_many(path: Path, start: int) -> None:
