@@ -1,5 +1,6 @@
 """A program under measurement: its processes, the CPU time they take, and their end."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -45,10 +46,12 @@ class Program:
     ) -> None:
         processes = self._processes()
         self._process.terminate()
-        gone, alive = psutil.wait_procs(processes, STOP_TIMEOUT_S)
-        del gone
-        for process in alive:
-            process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_TIMEOUT_S)
+        # A program ends its own before itself; what is left now would stay for ever.
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait()
 
     def wait(self) -> None:
