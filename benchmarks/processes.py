@@ -65,6 +65,10 @@ class Program:
         if self._process.wait():
             raise self._failure()
 
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def check(self) -> None:
         """Raise UnavailableError if it has ended."""
         if self._process.poll() is not None:

@@ -17,6 +17,7 @@ from contextvqa.settings import Guards, Images
 from worker.decoders import ImageLoader
 from worker.engine import Engine
 from worker.watch import MemoryWatch
+from worker.window import Window
 
 log = logging.getLogger("contextvqa")
 
@@ -35,16 +36,16 @@ class Generate:
         self.images = images
         self._memory = MemoryWatch(guards.max_memory_gb, lambda: memory_bytes(os.getsid(0)))
         self._worker = ""
+        self._window = Window(engine.options.max_in_flight)
 
     @property
     def max_in_flight(self) -> int:
         """
-        As many as the engine runs at once, and a quarter more being decoded or waiting.
+        What the window says.
 
         It bounds the decoded images too: no record beyond it is claimed, whatever the engine does.
         """
-        num_slots = self.engine.max_num_seqs
-        return self.engine.options.max_in_flight or num_slots + max(1, num_slots // 4)
+        return self._window.size(self.engine.max_num_seqs)
 
     async def start(self, worker: str) -> None:
         """Load the model; nothing else runs on the event loop yet."""
@@ -79,6 +80,7 @@ class Generate:
         images = await self.decoders.load(record.image, share)
         seed = derive_seed(record.key, record.attempt)
         asked_at = time.monotonic()
+        self._window.note_arrival(asked_at - claim.claimed_at)
         written = await self.engine.generate(
             images=images,
             prompt=prompt,

@@ -14,7 +14,7 @@ from contextvqa.outcomes import Claim, Finished
 from contextvqa.queues import OrjsonSerializer
 from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload, to_payload
 from contextvqa.run_directory import RunConfig
-from contextvqa.settings import Guards, Images, Sampling
+from contextvqa.settings import Engine, Guards, Images, Sampling
 from tests.support import DecodesHere
 from worker.decoders import Decoders
 from worker.engine import Written
@@ -32,6 +32,7 @@ class NotingEngine:
     model = "m"
 
     def __init__(self) -> None:
+        self.options = Engine()
         self.asked: dict[str, Any] = {}
         self.num_checks = 0
         self.shared: tuple[Any, ...] = ()
