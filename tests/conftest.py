@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from contextvqa.connection import connect
 from contextvqa.server import EmbeddedServer
+
+# Machines are shared: how long an example takes says nothing of what it tests.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

@@ -316,7 +316,7 @@ def letters(text: str) -> str:
 @given(TEXTS, FINISH_REASONS)
 @example("\ud800Q: \udfff\nA: \ud800", "stop")
 @example('{"context": "\\ud800.", "qas": [{"question": "\\udfff", "answer": 1e999}]}', "stop")
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_any_text_gives_a_whole_record_or_a_reason(text: str, finish_reason: str) -> None:
     parsed = parse(text, finish_reason)
 
@@ -331,7 +331,7 @@ def test_any_text_gives_a_whole_record_or_a_reason(text: str, finish_reason: str
 
 
 @given(TEXTS, FINISH_REASONS)
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_every_word_of_a_record_stands_in_the_text(text: str, finish_reason: str) -> None:
     parsed = parse(text, finish_reason)
 
@@ -344,7 +344,7 @@ def test_every_word_of_a_record_stands_in_the_text(text: str, finish_reason: str
 
 
 @given(TEXTS.filter(lambda text: "\r" not in text), FINISH_REASONS)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_text_reads_the_same_with_crlf(text: str, finish_reason: str) -> None:
     assert parse(text.replace("\n", "\r\n"), finish_reason) == parse(text, finish_reason)
 
@@ -369,7 +369,7 @@ SEPARATORS = st.sampled_from(["\n", "\n   ", "\n\n", "\n - ", " "])
 
 
 @given(SENTENCES, PAIRS, MARKS, LABELS, SEPARATORS, st.sampled_from(["\n", "\n\n", "\n---\n"]))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_mix_of_marks_and_labels_is_read_back(
     sentence: str,
     pairs: list[tuple[str, str]],
