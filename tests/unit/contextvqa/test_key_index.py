@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contextvqa import key_index, snapshot
@@ -78,7 +78,6 @@ ENTRIES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 4)), max_size=30
 
 
 @pytest.mark.usefixtures("eager")
-@settings(deadline=None)
 @given(parts=st.lists(ENTRIES, max_size=6), others=ENTRIES)
 def test_indexes_that_went_on_from_snapshots_and_from_memory_know_what_a_dict_knows(
     parts: list[list[tuple[int, int]]], others: list[tuple[int, int]]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contextvqa.key_set import KEY_BYTES, KeySet
@@ -24,7 +24,6 @@ def small_segments() -> Iterator[None]:
         yield
 
 
-@settings(deadline=None)
 @given(added=st.sets(KEYS, max_size=200), others=st.sets(KEYS, max_size=20))
 def test_it_holds_what_was_added_and_nothing_else(added: set[bytes], others: set[bytes]) -> None:
     keys = KeySet()
@@ -37,7 +36,6 @@ def test_it_holds_what_was_added_and_nothing_else(added: set[bytes], others: set
     assert {key for key in added | others if key in keys} == added
 
 
-@settings(deadline=None)
 @given(before=st.sets(KEYS, max_size=60), after=st.sets(KEYS, max_size=60))
 def test_a_set_of_another_ones_segments_goes_on_where_that_ended(
     before: set[bytes], after: set[bytes]
@@ -54,7 +52,6 @@ def test_a_set_of_another_ones_segments_goes_on_where_that_ended(
     assert all(key in second for key in before | after)
 
 
-@settings(deadline=None)
 @given(key=KEYS)
 def test_a_part_of_a_key_is_not_in_it(key: bytes) -> None:
     keys = KeySet()
