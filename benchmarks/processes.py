@@ -81,6 +81,19 @@ class Program:
             total_s += times.user + times.system + times.children_user + times.children_system
         return total_s
 
+    def memory_bytes(self) -> int:
+        """
+        Return what it and all that it started have in memory for themselves.
+
+        Resident pages without those of files and shared memory, as our worker counts its own.
+        """
+        total = 0
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                info = process.memory_info()
+                total += info.rss - info.shared
+        return total
+
     def _processes(self) -> list[psutil.Process]:
         try:
             top = psutil.Process(self._process.pid)

@@ -73,6 +73,16 @@ def test_contenders_take_turns() -> None:
     assert turns == ["slow", "fast"] * 3
 
 
+def test_who_takes_part_in_one_round_is_measured_once_and_keeps_its_ratio() -> None:
+    slow = Scripted("slow", iter([1.0, 1.0, 1.0]))
+    large = Scripted("large", iter([3.0]))
+    large.max_rounds = 1
+
+    _, measured = orjson.loads(run(slow, large).stdout)["rows"]
+
+    assert (measured["repetitions"], measured["figures"][0]["ratio"]) == (1, 3.0)
+
+
 def test_a_figure_is_a_median_with_its_spread_and_a_ratio_within_the_run() -> None:
     slow = Scripted("slow", iter([100.0, 90.0, 400.0]))
     fast = Scripted("fast", iter([250.0, 1.0, 260.0]))
