@@ -16,7 +16,7 @@ from contextvqa.errors import UnavailableError
 from contextvqa.progress import say
 
 #: Modules of this package, in the order in which docs/performance.md has them.
-BENCHMARKS = ("queues", "feed")
+BENCHMARKS = ("queues", "feed", "resume", "producer", "images")
 
 
 @click.command()
