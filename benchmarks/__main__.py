@@ -16,7 +16,15 @@ from contextvqa.errors import UnavailableError
 from contextvqa.progress import say
 
 #: Modules of this package, in the order in which docs/performance.md has them.
-BENCHMARKS = ("queues", "feed", "resume", "producer", "images")
+BENCHMARKS = (
+    "queues",
+    "feed",
+    "startup",
+    "images",
+    "producer",
+    "refiner",
+    "resume",
+)
 
 
 @click.command()

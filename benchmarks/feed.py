@@ -25,7 +25,7 @@ from benchmarks import flags
 from benchmarks.command import OUTPUT, main
 from benchmarks.feeds.program import LEFT, OPTIONS, Left
 from benchmarks.figures import Benchmark, Contender, Metric
-from benchmarks.lines import Lines
+from benchmarks.lines import READY, Lines, read, wait_for_words
 from benchmarks.memory import PeakMemory
 from benchmarks.processes import Program, python_command
 from contextvqa.errors import UnavailableError
@@ -45,10 +45,8 @@ MIN_RECORDS = 40
 LARGER = 4
 #: Longest time until a model is loaded, and without a new line, in seconds.
 STALL_S = 180.0
-POLL_S = 0.01
-#: What the log of a worker says when its model is there, and right before it claims.
+#: What the log of a worker says when its model is there.
 LOADED = re.compile(r"loaded: model .* in ([0-9.]+) s")
-READY = "ready: worker"
 RUN = "feed"
 #: The files of a run that a record may end in.
 OUTPUTS = ("results.jsonl", "rejects.jsonl")
@@ -108,8 +106,7 @@ class Ours(Feeder):
             Program(self.name, self._command(directory), {}, directory / "log") as program,
             PeakMemory(program.memory_bytes) as memory,
         ):
-            wait_for_words(READY, worker_log, program)
-            began = time.monotonic()
+            began = wait_for_words(READY, worker_log, program, stall_s=STALL_S)
             lines = Lines(run, OUTPUTS, (program,), stall_s=STALL_S)
             lines.wait_for(self._num_records)
             feed_s = time.monotonic() - began
@@ -143,25 +140,10 @@ def run_to_end(name: str, directory: Path, module: str, *arguments: str) -> tupl
     return from_payload(orjson.loads((directory / LEFT).read_bytes()), Left), memory.mb
 
 
-def wait_for_words(words: str, log: Path, program: Program) -> None:
-    """Return when a log has them. Raises UnavailableError when the program has ended, or stalls."""
-    deadline = time.monotonic() + STALL_S
-    while words not in read(log):
-        program.check()
-        if time.monotonic() > deadline:
-            raise UnavailableError(f"not {words!r} after {STALL_S:.0f} s (see {log})")
-        time.sleep(POLL_S)
-
-
 def num_texts(run: Path) -> int:
     """Return how many records of a run have a text, be it accepted or rejected."""
     lines = [orjson.loads(line) for name in OUTPUTS for line in read(run / name).splitlines()]
     return len({line["meta"]["key"] for line in lines if line.get("vqa")})
-
-
-def read(path: Path) -> str:
-    """Return the text of a file that may not be there yet."""
-    return path.read_text("utf-8", "replace") if path.exists() else ""
 
 
 def check_count(count: int, num_records: int, directory: Path) -> None:

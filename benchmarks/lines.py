@@ -1,4 +1,4 @@
-"""Files of lines that grow, as programs under measurement write them."""
+"""Files of lines that grow, results and logs, as programs under measurement write them."""
 
 import time
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from contextvqa.progress import Ticker
 
 #: Seconds between looks.
 POLL_S = 0.01
+#: What the log of a daemon says right before it claims.
+READY = "ready: worker"
 
 
 class Lines:
@@ -66,3 +68,25 @@ class Lines:
             self._offsets[path] = offset + len(new)
             self._count += new.count(b"\n")
         return sum(self._offsets.values()) > before
+
+
+def wait_for_words(words: str, log: Path, program: Program, *, stall_s: float) -> float:
+    """
+    Return when a log has some words: the time, by the monotonic clock.
+
+    Raises:
+        UnavailableError: The program has ended, or takes too long.
+
+    """
+    deadline = time.monotonic() + stall_s
+    while words not in read(log):
+        program.check()
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"not {words!r} within {stall_s:.0f} s (see {log})")
+        time.sleep(POLL_S)
+    return time.monotonic()
+
+
+def read(path: Path) -> str:
+    """Return the text of a file that may not be there yet."""
+    return path.read_text("utf-8", "replace") if path.exists() else ""

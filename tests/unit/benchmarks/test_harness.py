@@ -11,6 +11,7 @@ from benchmarks import __main__ as all_benchmarks
 from benchmarks.command import command_of
 from benchmarks.figures import Benchmark, Contender, Metric
 from contextvqa.errors import UnavailableError
+from tests.support import ROOT
 
 METRIC = Metric(name="records_per_s", title="records/s", baseline="slow")
 JSON = Path("build/benchmarks/example.json")
@@ -150,3 +151,11 @@ def test_a_benchmark_that_breaks_is_named_and_its_older_result_not_shown(
     assert done.exit_code == 3
     assert "slow" not in done.stdout
     assert "left out: example ended with code 1" in capfd.readouterr().err + done.stderr
+
+
+def test_make_bench_runs_every_benchmark() -> None:
+    modules = [
+        path for path in (ROOT / "benchmarks").glob("*.py") if "\nBENCHMARK = " in path.read_text()
+    ]
+
+    assert sorted(all_benchmarks.BENCHMARKS) == sorted(path.stem for path in modules)
