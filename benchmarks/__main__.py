@@ -19,6 +19,7 @@ from contextvqa.progress import say
 BENCHMARKS = (
     "queues",
     "feed",
+    "prefix",
     "startup",
     "images",
     "producer",
