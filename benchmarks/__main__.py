@@ -16,7 +16,17 @@ from contextvqa.errors import UnavailableError
 from contextvqa.progress import say
 
 #: Modules of this package, in the order in which docs/performance.md has them.
-BENCHMARKS = ("queues", "slots")
+BENCHMARKS = (
+    "queues",
+    "slots",
+    "feed",
+    "prefix",
+    "startup",
+    "images",
+    "producer",
+    "refiner",
+    "resume",
+)
 
 
 @click.command()

@@ -27,6 +27,8 @@ class Contender(ABC):
     size: str
     #: What it needs beyond our own environment, as pip reads it.
     packages: tuple[str, ...] = ()
+    #: Rounds that it takes part in, None for all: for work that takes minutes and hardly varies.
+    max_rounds: int | None = None
 
     def prepare(self) -> None:  # noqa: B027 - most need nothing
         """

@@ -1,30 +1,25 @@
 """
-CPU per 12-megapixel JPEG, from the file to the tensor that the model's processor cuts into patches.
+Images: CPU per 12-megapixel JPEG, from the file to the tensor that the model's processor cuts up.
 
-    python -m benchmarks.images [--json]
-
-Before: `Image.open(path).convert("RGB")`, then the resize of Qwen2-VL's own processor, on one
-thread. Now: `worker.images.load_images` with the share of pixels that the same processor would use,
-then the same processor, which finds nothing left to scale. Both end at the same size, so that the
-pixels can be compared. `worker` is what of it the worker process spends: the rest is a decoder's.
+`before` is `Image.open(path).convert("RGB")`, then the resize of Qwen2-VL's own processor, on one
+thread. `now` is `worker.images.load_images` with the share of pixels that the same processor would
+use, then the same processor, which finds nothing left to scale. Both end at the same size, so that
+the pixels can be compared: the differences are in steps of 255 of one channel. `worker` is what of
+`now` the worker process spends: the rest is a decoder's. All of it at several sizes to end at.
 """
 
-import argparse
 import asyncio
 import math
-import os
-import platform
-import sys
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-from PIL import Image, ImageChops, ImageStat, __version__
+from PIL import Image, ImageChops, ImageStat
 
+from benchmarks.command import OUTPUT, main
+from benchmarks.figures import Benchmark, Contender, Metric
 from contextvqa.settings import Images
 from worker import environment
 from worker.decoders import Decoders
@@ -35,33 +30,119 @@ from worker.pixel_budget import PixelShare
 PHOTO_PX = (4032, 3024)
 #: Most pixels of an image: that of the flags model, 256 and 1,280 tokens, and `--max-record-px`.
 TARGETS_PX = (12_544, 256 * 784, 1280 * 784, 2_000_000)
-#: Runs of each; the least counts, as other programs can only add to it.
+#: Runs of each per round; the least counts, as other programs can only add to it.
 NUM_RUNS = 5
+BASELINE = "before"
+#: What is measured at each size: name, and title.
+QUANTITIES = {
+    "cpu_ms": "CPU ms",
+    "mean_difference": "mean difference",
+    "max_difference": "largest difference",
+    "psnr_db": "PSNR, dB",
+}
+METRICS = tuple(
+    Metric(name=f"{name}_{max_px}_px", title=f"{title} to {max_px:,} px", baseline=BASELINE)
+    for name, title in QUANTITIES.items()
+    for max_px in TARGETS_PX
+)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One target, in seconds of CPU and in steps of 255 of one channel."""
-
-    size_px: tuple[int, int]
-    before_s: float
-    now_s: float
-    worker_s: float
-    mean_difference: float
-    max_difference: int
-    psnr_db: float
+Measure = Callable[[Path, int, int], dict[str, float]]
 
 
-def photo(path: Path) -> None:
+class Way(Contender):
+    """One way from the file to tensors of every size."""
+
+    def __init__(self, name: str, measure_to: Measure, num_runs: int) -> None:
+        """Take the function that measures one size: of a file, most pixels, number of runs."""
+        self.name = name
+        self.size = f"one photo, {num_runs} runs"
+        self._measure_to = measure_to
+        self._num_runs = num_runs
+        self._path = OUTPUT / "photo.jpg"
+
+    def prepare(self) -> None:
+        """Draw the photo, once for all."""
+        if not self._path.exists():
+            photo(self._path, PHOTO_PX)
+
+    def measure(self, directory: Path) -> Mapping[str, float]:  # noqa: ARG002 - leaves nothing
+        """Go it to each size."""
+        return {
+            f"{name}_{max_px}_px": value
+            for max_px in TARGETS_PX
+            for name, value in self._measure_to(self._path, max_px, self._num_runs).items()
+        }
+
+
+def photo(path: Path, size_px: tuple[int, int]) -> None:
     """Write a JPEG with large shapes, fine detail and grain, as a phone's has."""
-    shapes = Image.effect_mandelbrot(PHOTO_PX, (-2.2, -1.4, 0.9, 1.4), 60)
-    light = Image.radial_gradient("L").resize(PHOTO_PX)
-    grain = Image.effect_noise(PHOTO_PX, 12)
+    shapes = Image.effect_mandelbrot(size_px, (-2.2, -1.4, 0.9, 1.4), 60)
+    light = Image.radial_gradient("L").resize(size_px)
+    grain = Image.effect_noise(size_px, 12)
     image = Image.merge("RGB", [shapes, light, ImageChops.add(shapes, light, 2)])
     image = ImageChops.add(image, Image.merge("RGB", [grain] * 3), 1, -128)
-    image.save(path, quality=88)
+    partial_path = path.with_suffix(".part")
+    image.save(partial_path, "JPEG", quality=88)
+    partial_path.replace(path)
 
 
+def measure_before(path: Path, max_px: int, num_runs: int) -> dict[str, float]:
+    """Return the CPU of the way without us."""
+    return {"cpu_ms": least_cpu_ms(partial(before, path, max_px), num_runs)}
+
+
+def measure_now(path: Path, max_px: int, num_runs: int) -> dict[str, float]:
+    """Return the CPU of our way, and how its pixels differ."""
+    expected, found = as_image(before(path, max_px)), as_image(now(path, max_px))
+    assert expected.size == found.size, (expected.size, found.size)  # noqa: S101 - or nothing counts
+    difference = ImageStat.Stat(ImageChops.difference(expected, found))
+    rms = math.hypot(*difference.rms)
+    return {
+        "cpu_ms": least_cpu_ms(partial(now, path, max_px), num_runs),
+        "mean_difference": sum(difference.mean) / 3,
+        "max_difference": max(high for _, high in difference.extrema),
+        "psnr_db": 20 * math.log10(255 * math.sqrt(3) / rms) if rms else math.inf,
+    }
+
+
+def measure_worker(path: Path, max_px: int, num_runs: int) -> dict[str, float]:
+    """Return the CPU that the worker process spends on an image that a decoder decodes."""
+    return {"cpu_ms": asyncio.run(worker_cpu_ms(path, max_px, num_runs))}
+
+
+def before(path: Path, max_px: int) -> Any:
+    """Return the tensor that the processor makes of the whole image."""
+    return qwen_processor(max_px)(Image.open(path).convert("RGB"))
+
+
+def now(path: Path, max_px: int) -> Any:
+    """Return the tensor that it makes of what our worker hands it."""
+    [image] = load_images(
+        [path.name], root=path.parent, max_image_px=Images().max_image_px, share=share_of(max_px)
+    )
+    return qwen_processor(max_px)(image)
+
+
+async def worker_cpu_ms(path: Path, max_px: int, num_runs: int) -> float:
+    """Let one decoder load the image again and again; the first time warms it."""
+    decoders = Decoders(Images(image_root=path.parent, decoders=1))
+    await decoders.start()
+    times_s = []
+    for _ in range(num_runs + 1):
+        began = time.process_time()
+        await decoders.load([path.name], share_of(max_px))
+        times_s.append(time.process_time() - began)
+    await decoders.stop()
+    return 1000 * min(times_s)
+
+
+def share_of(max_px: int) -> PixelShare:
+    """Return what a worker computes for Qwen's processors."""
+    return PixelShare(max_px=max_px, multiple_px=28)
+
+
+@cache
 def qwen_processor(max_px: int) -> Callable[[Image.Image], Any]:
     """Return the part of Qwen2-VL's processor that makes a tensor of the right size."""
     environment.step_around_broken_extensions()
@@ -79,56 +160,15 @@ def qwen_processor(max_px: int) -> Callable[[Image.Image], Any]:
     )
 
 
-def cpu_s(run: Callable[[], object]) -> float:
-    """Return the CPU that this process spends on a call, in seconds."""
-    times = []
-    for _ in range(NUM_RUNS):
+def least_cpu_ms(run: Callable[[], object], num_runs: int) -> float:
+    """Return the CPU that this process spends on a call; the first one warms it."""
+    run()
+    times_s = []
+    for _ in range(num_runs):
         began = time.process_time()
         run()
-        times.append(time.process_time() - began)
-    return min(times)
-
-
-def measure(path: Path, max_px: int) -> Row:
-    """Measure one target."""
-    process = qwen_processor(max_px)
-    images = Images(image_root=path.parent, decoders=1)
-    share = PixelShare(max_px=max_px, multiple_px=28)
-
-    def before() -> Any:
-        return process(Image.open(path).convert("RGB"))
-
-    def now() -> Any:
-        [image] = load_images(
-            [path.name], root=path.parent, max_image_px=images.max_image_px, share=share
-        )
-        return process(image)
-
-    expected, found = as_image(before()), as_image(now())
-    assert expected.size == found.size, (expected.size, found.size)  # noqa: S101 - or nothing counts
-    difference = ImageStat.Stat(ImageChops.difference(expected, found))
-    return Row(
-        size_px=found.size,
-        before_s=cpu_s(before),
-        now_s=cpu_s(now),
-        worker_s=asyncio.run(worker_cpu_s(images, path.name, share)),
-        mean_difference=sum(difference.mean) / 3,
-        max_difference=max(high for _, high in difference.extrema),
-        psnr_db=20 * math.log10(255 * math.sqrt(3) / math.hypot(*difference.rms)),
-    )
-
-
-async def worker_cpu_s(images: Images, reference: str, share: PixelShare) -> float:
-    """Return what the worker process spends on an image that a decoder process decodes."""
-    decoders = Decoders(images)
-    await decoders.start()
-    times = []
-    for _ in range(NUM_RUNS + 1):
-        began = time.process_time()
-        await decoders.load([reference], share)
-        times.append(time.process_time() - began)
-    await decoders.stop()
-    return min(times)
+        times_s.append(time.process_time() - began)
+    return 1000 * min(times_s)
 
 
 def as_image(tensor: Any) -> Image.Image:
@@ -136,42 +176,22 @@ def as_image(tensor: Any) -> Image.Image:
     return Image.fromarray(tensor.permute(1, 2, 0).contiguous().numpy())
 
 
-def table(rows: list[Row]) -> str:
-    """Return the rows for people."""
-    heads = "| to | before | now | times less | worker | mean difference | most | PSNR |"
-    lines = [heads, "| ---: |" + " ---: |" * 7]
-    lines += [
-        f"| {row.size_px[0]} x {row.size_px[1]} | {1000 * row.before_s:.0f} ms "
-        f"| {1000 * row.now_s:.0f} ms | {row.before_s / row.now_s:.1f} "
-        f"| {1000 * row.worker_s:.1f} ms | {row.mean_difference:.2f} | {row.max_difference} "
-        f"| {row.psnr_db:.0f} dB |"
-        for row in rows
+def contenders(scale: float) -> list[Contender]:
+    """Return both ways, and the worker's part of ours."""
+    num_runs = max(1, round(NUM_RUNS * scale))
+    return [
+        Way("before", measure_before, num_runs),
+        Way("now", measure_now, num_runs),
+        Way("worker", measure_worker, num_runs),
     ]
-    return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure all targets and print them."""
-    parser = argparse.ArgumentParser(description="CPU per 12-megapixel JPEG.")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "photo.jpg"
-        photo(path)
-        file_bytes = path.stat().st_size
-        rows = [measure(path, max_px) for max_px in TARGETS_PX]
-    where = {
-        "machine": f"{platform.machine()} with {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "pillow": __version__,
-        "file_bytes": file_bytes,
-    }
-    if arguments.json:
-        sys.stdout.buffer.write(orjson.dumps({**where, "rows": [asdict(row) for row in rows]}))
-    else:
-        sys.stdout.write(", ".join(f"{name} {value}" for name, value in where.items()))
-        sys.stdout.write(f"\n\n{table(rows)}\n")
-
+BENCHMARK = Benchmark(
+    name="images",
+    title="A photo on its way to the model: CPU, and what becomes of its pixels",
+    metrics=METRICS,
+    contenders=contenders,
+)
 
 if __name__ == "__main__":
-    main()
+    main(BENCHMARK)

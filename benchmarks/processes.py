@@ -1,18 +1,23 @@
-"""A program under measurement: its processes, the CPU time they take, and their end."""
+"""Programs and processes under measurement: the CPU time and memory they take, and their end."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 import psutil
 
 from contextvqa.errors import UnavailableError
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 ROOT = Path(__file__).parents[1]
 #: How long a program may take to stop when it is asked to, in seconds.
@@ -85,6 +90,19 @@ class Program:
             total_s += times.user + times.system + times.children_user + times.children_system
         return total_s
 
+    def memory_bytes(self) -> int:
+        """
+        Return what it and all that it started have in memory for themselves.
+
+        Resident pages without those of files and shared memory, as our worker counts its own.
+        """
+        total = 0
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                info = process.memory_info()
+                total += info.rss - info.shared
+        return total
+
     def _processes(self) -> list[psutil.Process]:
         try:
             top = psutil.Process(self._process.pid)
@@ -103,3 +121,13 @@ class Program:
 def python_command(module: str, *arguments: str, python: Path | None = None) -> list[str]:
     """Return the command line of one of our modules, by default in our own environment."""
     return [str(python or sys.executable), "-m", module, *arguments]
+
+
+def in_fresh_process(
+    measure: Callable[Parameters, Result],
+    *arguments: Parameters.args,
+    **options: Parameters.kwargs,
+) -> Result:
+    """Return what a function of a module measures in a process that has done nothing else."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments, **options).result()

@@ -1,21 +1,18 @@
 """
-How fast the producer enqueues, and how much memory it takes however many rows there are.
+Producer: how fast rows become jobs, and how much memory that takes however many rows there are.
 
-    python -m benchmarks.producer --rows 1000000
-
-Enqueues rows from a file into an embedded server with a high-water mark above them all. The server
-takes 1.5 GB of memory for a million.
+A fresh process enqueues rows from a file into an embedded server, with a high-water mark above them
+all. The server, whose memory does not count, takes 1.5 GB for a million.
 """
 
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
-import click
-import orjson
-
+from benchmarks.command import main
+from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.memory import peak_rss_mb
+from benchmarks.processes import in_fresh_process
 from contextvqa.connection import connect_to_queue
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
@@ -23,26 +20,30 @@ from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Sampling
 from producer.enqueue import Enqueuer
 from producer.room import Room
-from producer.rows import BadRow, Row, read_rows
+from producer.rows import BadRow, read_rows
 
-#: Parts of the rows after which speed and memory are noted.
-NUM_PARTS = 4
+NUM_ROWS = 1_000_000
+BASELINE = "quarter"
+METRICS = (
+    Metric(name="rows_per_s", title="rows/s", baseline=BASELINE),
+    Metric(name="peak_mb", title="peak memory, MB", baseline=BASELINE),
+)
 
-Figures = dict[str, float]
 
+class Producer(Contender):
+    """Enqueues so many rows: figures that depend on their number show in the ratio."""
 
-@click.command()
-@click.option("--rows", "num_rows", type=click.IntRange(min=NUM_PARTS), default=1_000_000)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per part on stdout.")
-def command(*, num_rows: int, as_json: bool) -> None:
-    """Measure the enqueueing of this many rows."""
-    with tempfile.TemporaryDirectory(prefix="enqueue-") as name:
-        directory = Path(name)
+    def __init__(self, name: str, num_rows: int) -> None:
+        self.name = name
+        self.size = f"{num_rows:,} rows"
+        self._num_rows = num_rows
+
+    def measure(self, directory: Path) -> Mapping[str, float]:
+        """Write the input, and let a fresh process enqueue it."""
         source = directory / "input.jsonl"
-        write_rows(source, num_rows)
+        write_rows(source, self._num_rows)
         with EmbeddedServer(directory / "redis") as server:
-            for figures in measure(source, directory, server.url, num_rows):
-                click.echo(orjson.dumps(figures) if as_json else describe(figures))
+            return in_fresh_process(enqueue, source, directory, server.url, self._num_rows)
 
 
 def write_rows(path: Path, num_rows: int) -> None:
@@ -52,8 +53,8 @@ def write_rows(path: Path, num_rows: int) -> None:
             file.write(b'{"image": ["./images/%09d.jpg"]}\n' % number)
 
 
-def measure(source: Path, runs_dir: Path, url: str, num_rows: int) -> Iterator[Figures]:
-    """Enqueue the input; yield the figures of each part of it."""
+def enqueue(source: Path, runs_dir: Path, url: str, num_rows: int) -> dict[str, float]:
+    """Enqueue the input."""
     directory = RunDirectory(runs_dir, "benchmark")
     config = directory.begin("model", Sampling(), str(source))
     connection = connect_to_queue(url)
@@ -61,33 +62,30 @@ def measure(source: Path, runs_dir: Path, url: str, num_rows: int) -> Iterator[F
     runs.store(config)
     enqueuer = Enqueuer(connection, directory, runs)
     room = Room(connection, directory.run, high_water=num_rows + 1)
-    rows = read_rows(source)
-    part_rows = num_rows // NUM_PARTS
-    for part in range(1, NUM_PARTS + 1):
-        began = time.perf_counter()
-        enqueuer.enqueue(first(rows, part_rows), report, lambda: room.wait("enqueueing"))
-        yield {
-            "rows": part * part_rows,
-            "rows_per_s": part_rows / (time.perf_counter() - began),
-            "peak_mb": peak_rss_mb(),
-        }
-    assert enqueuer.counts.enqueued == NUM_PARTS * part_rows  # noqa: S101 - else they mean nothing
+    began = time.perf_counter()
+    enqueuer.enqueue(read_rows(source), refuse, lambda: room.wait("enqueueing"))
+    elapsed_s = time.perf_counter() - began
+    assert enqueuer.counts.enqueued == num_rows  # noqa: S101 - else the figures mean nothing
+    return {"rows_per_s": num_rows / elapsed_s, "peak_mb": peak_rss_mb()}
 
 
-def first(rows: Iterator[Row | BadRow], num_rows: int) -> Iterator[Row | BadRow]:
-    """Take as many rows, and leave the others."""
-    return (row for _, row in zip(range(num_rows), rows, strict=False))
-
-
-def report(row: BadRow) -> None:
+def refuse(row: BadRow) -> None:
     """Refuse to measure an input that is none."""
     raise AssertionError(row)
 
 
-def describe(figures: Figures) -> str:
-    """Return the line that people read."""
-    return "{rows:12,} rows  {rows_per_s:8,.0f} rows/s  peak {peak_mb:6.1f} MB".format(**figures)
+def contenders(scale: float) -> list[Contender]:
+    """Return a quarter of the rows, and all."""
+    num_rows = max(4, round(NUM_ROWS * scale))
+    return [Producer("quarter", num_rows // 4), Producer("whole", num_rows)]
 
+
+BENCHMARK = Benchmark(
+    name="producer",
+    title="Rows into the queue: rows/s and memory",
+    metrics=METRICS,
+    contenders=contenders,
+)
 
 if __name__ == "__main__":
-    command()
+    main(BENCHMARK)

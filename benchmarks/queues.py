@@ -13,7 +13,7 @@ it has by then: at most 320 of our 20,000. The looks at the file come every 10 m
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,10 @@ from benchmarks.chain import Place
 from benchmarks.command import OUTPUT, main
 from benchmarks.environments import Metadata, environment_of
 from benchmarks.figures import Benchmark, Contender, Metric
+from benchmarks.lines import Lines
 from benchmarks.processes import Program, python_command
 from contextvqa.connection import connect
 from contextvqa.errors import UnavailableError
-from contextvqa.progress import Ticker
 from contextvqa.server import EmbeddedServer
 
 #: Modules of `benchmarks.peers`, ours first, then in the order of the table.
@@ -45,7 +45,6 @@ METRICS = (
 )
 #: Longest time without a new line, in seconds: then a contender has stalled.
 STALL_S = 60.0
-POLL_S = 0.01
 
 
 class Peer(Contender):
@@ -86,7 +85,8 @@ class Peer(Contender):
     def _measure(
         self, place: Place, connection: redis.Redis, generate: Program, refine: Program
     ) -> dict[str, float]:
-        lines = Lines(place.results_path, (generate, refine))
+        path = place.results_path
+        lines = Lines(path.parent, (path.name,), (generate, refine), stall_s=STALL_S)
         lines.wait_for(1)
         before = Cost.now(connection, generate, refine)
         place.gate.open()
@@ -135,49 +135,6 @@ class Cost:
             "commands_per_record": num_commands / num_records,
             "commands_per_s": num_commands / elapsed_s,
         }
-
-
-class Lines:
-    """Counts the lines of a result file that grows, as programs write it."""
-
-    def __init__(self, path: Path, programs: Sequence[Program]) -> None:
-        self._path = path
-        self._programs = programs
-        self._ticker = Ticker()
-        self._offset = 0
-        self._count = 0
-
-    def wait_for(self, count: int) -> None:
-        """
-        Return when so many lines are there.
-
-        Raises:
-            UnavailableError: A program has ended, or no line has come for a minute.
-
-        """
-        deadline = time.monotonic() + STALL_S
-        while self._count < count:
-            time.sleep(POLL_S)
-            if self._follow():
-                deadline = time.monotonic() + STALL_S
-            elif time.monotonic() > deadline:
-                raise UnavailableError(
-                    f"no line for {STALL_S:.0f} s after {self._count} (see {self._path.parents[2]})"
-                )
-            for program in self._programs:
-                program.check()
-            self._ticker.tick(f"{self._count:,} of {count:,} lines")
-
-    def _follow(self) -> bool:
-        """Count what is new; return whether there was something."""
-        if not self._path.exists():
-            return False
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            new = file.read()
-        self._offset += len(new)
-        self._count += new.count(b"\n")
-        return bool(new)
 
 
 def check_lines(path: Path, count: int) -> None:

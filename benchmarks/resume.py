@@ -1,61 +1,103 @@
 """
-How long a process takes to know what is missing of a run that has most of its records.
+Resume: how long a process takes to know what is missing of a run that has most of its records.
 
-    python -m benchmarks.resume --records 10000000
-
-Makes a results file of short lines (real ones have some 2,500 bytes: a rebuild reads those at the
-speed of the disk), and looks at it with fresh processes: without a snapshot, then with the one that
-the first has left.
+A file of short results (real ones have some 2,500 bytes: a rebuild reads those at the speed of the
+disk) is looked at by fresh processes: `rebuild` has no snapshot and reads it all, `snapshot` has
+the one that a rebuild has left. Both then look up a million keys, every other of them one that is
+missing, and all keys of the file in its order, as the same input again asks for them.
 """
 
-import tempfile
+import atexit
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from multiprocessing import get_context
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-import click
-import orjson
-
+from benchmarks.command import OUTPUT, main
+from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.memory import peak_rss_mb
+from benchmarks.processes import in_fresh_process
 from contextvqa import snapshot
-from contextvqa.key_index import KeyIndex
+from contextvqa.key_index import SAVE_BYTES, KeyIndex
 from contextvqa.key_set import KEY_BYTES
 
-#: Length of each line; 20 M of them are the most that may lie on the disk.
+NUM_RECORDS = 10_000_000
+#: Length of each line.
 LINE_BYTES = 200
-MAX_RECORDS = 20_000_000
+#: A smaller file gets no snapshot.
+MIN_RECORDS = SAVE_BYTES // LINE_BYTES + 1
 #: Keys that are looked up, every other of them one that is missing.
 NUM_LOOKUPS = 1_000_000
-
-Figures = dict[str, float]
-
-
-@click.command()
-@click.option(
-    "--records", "num_records", type=click.IntRange(1_000_000, MAX_RECORDS), default=10_000_000
+#: Keys made at a time, outside the clock.
+BATCH = 10_000
+BASELINE = "rebuild"
+METRICS = (
+    Metric(name="open_s", title="until it knows all keys, s", baseline=BASELINE),
+    Metric(name="lookup_us", title="each of 1 M look-ups, us", baseline=BASELINE),
+    Metric(name="all_lookups_s", title="all keys looked up, s", baseline=BASELINE),
+    Metric(name="peak_mb", title="peak memory, MB", baseline=BASELINE),
+    Metric(name="snapshot_mb", title="snapshot on disk, MB", baseline=BASELINE),
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def command(*, num_records: int, as_json: bool) -> None:
-    """Measure a resume with this many records done."""
-    with tempfile.TemporaryDirectory(prefix="resume-") as directory:
-        path = Path(directory) / "results.jsonl"
-        write_results(path, num_records)
-        figures: Figures = {
-            "records": num_records,
-            "line_bytes": path.stat().st_size / num_records,
-            **in_fresh_process(rebuild, path),
-            "snapshot_mb": snapshot.path_of(path).stat().st_size / 1e6,
-            **in_fresh_process(resume, path, num_records),
-        }
-    if as_json:
-        click.echo(orjson.dumps(figures))
-        return
-    for name, figure in figures.items():
-        click.echo(f"{name:24} {figure:14,.2f}")
+
+
+class Results:
+    """The file, made once for all contenders; it goes with this process."""
+
+    def __init__(self, num_records: int) -> None:
+        self.num_records = num_records
+        self._path: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is; the first to ask waits until it is written."""
+        if self._path is None:
+            OUTPUT.mkdir(parents=True, exist_ok=True)
+            directory = TemporaryDirectory(prefix="results-", dir=OUTPUT)
+            atexit.register(directory.cleanup)
+            self._path = Path(directory.name).resolve() / "results.jsonl"
+            write_results(self._path, self.num_records)
+        return self._path
+
+    @property
+    def snapshot_path(self) -> Path:
+        """Where its snapshot is, if it has one."""
+        return snapshot.path_of(self.path)
+
+
+class Rebuild(Contender):
+    """Reads the whole file, and leaves a snapshot."""
+
+    name = BASELINE
+
+    def __init__(self, results: Results) -> None:
+        self.size = f"{results.num_records:,} records"
+        self._results = results
+
+    def prepare(self) -> None:
+        """Write the file."""
+        assert self._results.path.exists()  # noqa: S101 - our own invariant
+
+    def measure(self, directory: Path) -> Mapping[str, float]:  # noqa: ARG002 - leaves nothing
+        """Look at it as if nobody had before."""
+        self._results.snapshot_path.unlink(missing_ok=True)
+        return self._resume()
+
+    def _resume(self) -> dict[str, float]:
+        return in_fresh_process(resume, self._results.path, self._results.num_records)
+
+
+class Snapshot(Rebuild):
+    """Reads the snapshot that a rebuild has left."""
+
+    name = "snapshot"
+
+    def measure(self, directory: Path) -> Mapping[str, float]:  # noqa: ARG002 - leaves nothing
+        """Look at the file again."""
+        if not self._results.snapshot_path.exists():  # where this contender alone is measured
+            self._resume()
+        return {**self._resume(), "snapshot_mb": self._results.snapshot_path.stat().st_size / 1e6}
 
 
 def key_of(number: int) -> str:
@@ -71,54 +113,55 @@ def write_results(path: Path, num_records: int) -> None:
             file.write(start.ljust(LINE_BYTES - 3, "x").encode() + b'"}\n')
 
 
-def in_fresh_process(measure: Callable[..., Figures], *arguments: Any) -> Figures:
-    """Return what a function measures in a process that has done nothing else."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments).result()
-
-
-def rebuild(path: Path) -> Figures:
-    """Read the whole file, and leave a snapshot."""
+def resume(path: Path, num_records: int) -> dict[str, float]:
+    """Open the index, and find out which keys are missing."""
     began = time.perf_counter()
     index = KeyIndex(path)
     index.follow()
-    elapsed_s = time.perf_counter() - began
+    open_s = time.perf_counter() - began
+    assert len(index) == num_records  # noqa: S101 - else the figures mean nothing
+    missing, lookups_s = look_up(index, mixed_numbers(num_records))
+    assert missing == NUM_LOOKUPS // 2  # noqa: S101 - the same
+    missing, all_lookups_s = look_up(index, iter(range(num_records)))
+    assert missing == 0  # noqa: S101 - the same
     return {
-        "rebuild_s": elapsed_s,
-        "rebuild_lines_per_s": index.num_lines / elapsed_s,
-        "rebuild_peak_mb": peak_rss_mb(),
+        "open_s": open_s,
+        "lookup_us": lookups_s / NUM_LOOKUPS * 1e6,
+        "all_lookups_s": all_lookups_s,
+        "peak_mb": peak_rss_mb(),
     }
 
 
-def resume(path: Path, num_records: int) -> Figures:
-    """Open the index by its snapshot, and find out which of many keys are missing."""
-    began = time.perf_counter()
-    index = KeyIndex(path)
-    index.follow()
-    opened_s = time.perf_counter() - began
-    assert len(index) == num_records  # noqa: S101 - else the figures mean nothing
-    missing, lookups_s = 0, 0.0
-    for keys in batches(num_records):
+def look_up(index: KeyIndex, numbers: Iterator[int]) -> tuple[int, float]:
+    """Look up records; return how many are missing, and the seconds that it took."""
+    missing, elapsed_s = 0, 0.0
+    while keys := [key_of(number) for number in islice(numbers, BATCH)]:
         began = time.perf_counter()
         missing += sum(key not in index for key in keys)
-        lookups_s += time.perf_counter() - began
-    assert missing == NUM_LOOKUPS // 2  # noqa: S101 - the same
-    return {
-        "open_s": opened_s,
-        "lookup_us": lookups_s / NUM_LOOKUPS * 1e6,
-        "resume_peak_mb": peak_rss_mb(),
-    }
+        elapsed_s += time.perf_counter() - began
+    return missing, elapsed_s
 
 
-def batches(num_records: int) -> Iterator[list[str]]:
-    """Return the keys to look up, in batches: from all over the file, and as many of none."""
-    size = 10_000
+def mixed_numbers(num_records: int) -> Iterator[int]:
+    """Return records to look up: from all over the file, and as many that are not in it."""
     step = max(1, 2 * num_records // NUM_LOOKUPS)
-    for start in range(0, NUM_LOOKUPS // 2, size // 2):
-        numbers = range(start, start + size // 2)
-        there = [key_of(number * step % num_records) for number in numbers]
-        yield there + [key_of(num_records + number) for number in numbers]
+    for number in range(NUM_LOOKUPS // 2):
+        yield number * step % num_records
+        yield num_records + number
 
+
+def contenders(scale: float) -> list[Contender]:
+    """Return both, with one file."""
+    results = Results(max(MIN_RECORDS, round(NUM_RECORDS * scale)))
+    return [Rebuild(results), Snapshot(results)]
+
+
+BENCHMARK = Benchmark(
+    name="resume",
+    title="What is missing of a run: time and memory to find out",
+    metrics=METRICS,
+    contenders=contenders,
+)
 
 if __name__ == "__main__":
-    command()
+    main(BENCHMARK)

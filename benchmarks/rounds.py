@@ -11,7 +11,7 @@ from contextvqa.progress import say
 
 def measure_all(contenders: Sequence[Contender], num_rounds: int, directory: Path) -> list[Samples]:
     """
-    Measure every contender once per round; one that cannot run says so in a line and is left out.
+    Measure every contender once per round, up to its limit; one that cannot run says so in a line and is left out.
 
     Args:
         directory: Where each repetition gets a directory, removed after it. Those of failures stay.
@@ -23,7 +23,8 @@ def measure_all(contenders: Sequence[Contender], num_rounds: int, directory: Pat
         _prepare(item)
     for number in range(1, num_rounds + 1):
         for item in samples:
-            if item.failure is None:
+            limit = item.contender.max_rounds
+            if item.failure is None and (limit is None or number <= limit):
                 say(f"round {number} of {num_rounds}: {item.contender.name}")
                 _measure(item, directory / f"{item.contender.name}-{number}".replace(" ", "-"))
     return samples

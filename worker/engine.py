@@ -83,13 +83,10 @@ class Engine:
             UsageError: `--engine` names an argument that vLLM does not have.
 
         """
-        defaults = environment.prepare(self.model)
+        arguments = self.arguments()
         from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - takes seconds
         from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
-        arguments = defaults | self._arguments(
-            {f.name for f in dataclasses.fields(AsyncEngineArgs)}
-        )
         try:
             config = AsyncEngineArgs(**arguments).create_engine_config()
             if config.model_config.is_multimodal_model:
@@ -104,6 +101,33 @@ class Engine:
                 f"model {self.model!r} is no vision-language model: it takes no images."
             )
         self._grid = grid_of_engine(self._llm)
+
+    def arguments(self) -> dict[str, Any]:
+        """
+        Prepare this process for vLLM, and return all arguments that its engine gets.
+
+        Raises:
+            UnavailableError: vLLM is not installed.
+            UsageError: `--engine` names an argument that vLLM does not have.
+
+        """
+        arguments = environment.prepare(self.model) | {
+            "model": self.model,
+            "max_model_len": self.options.max_model_len,
+            "tensor_parallel_size": self.options.tensor_parallel_size,
+            "gpu_memory_utilization": self.options.gpu_memory_utilization,
+            "limit_mm_per_prompt": {"image": self.options.max_images, "video": 0},
+        }
+        from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - takes seconds
+
+        known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
+        for pair in self.options.engine:
+            name, _, value = pair.partition("=")
+            name = name.replace("-", "_")
+            if name not in known:
+                raise UsageError(f"--engine {pair!r}: vLLM has no engine argument {name!r}.")
+            arguments[name] = _value(value)
+        return arguments
 
     async def share_of_image(
         self, prompt: str, sampling: Sampling, num_images: int, *, max_record_px: int
@@ -148,7 +172,9 @@ class Engine:
             rendered = await self._render(images, prompt, sampling.system_prompt)
             # vLLM has made its own of them, and the caller waits for a long generation.
             images.clear()
-            output = await self._final_output(rendered, _parameters(sampling, seed), request_id)
+            output = await self._final_output(
+                rendered, sampling_parameters(sampling, seed), request_id
+            )
         completion = output.outputs[0]
         if completion.finish_reason not in ("stop", "length"):
             raise TransientError(f"the engine ended a request as {completion.finish_reason!r}")
@@ -253,24 +279,9 @@ class Engine:
         self._num_ended_tokens += len(output.outputs[0].token_ids)
         return output
 
-    def _arguments(self, known: set[str]) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
-            "model": self.model,
-            "max_model_len": self.options.max_model_len,
-            "tensor_parallel_size": self.options.tensor_parallel_size,
-            "gpu_memory_utilization": self.options.gpu_memory_utilization,
-            "limit_mm_per_prompt": {"image": self.options.max_images, "video": 0},
-        }
-        for pair in self.options.engine:
-            name, _, value = pair.partition("=")
-            name = name.replace("-", "_")
-            if name not in known:
-                raise UsageError(f"--engine {pair!r}: vLLM has no engine argument {name!r}.")
-            arguments[name] = _value(value)
-        return arguments
 
-
-def _parameters(sampling: Sampling, seed: int) -> Any:
+def sampling_parameters(sampling: Sampling, seed: int) -> Any:
+    """Return what vLLM needs to write one text, and to return it whole at its end."""
     from vllm import SamplingParams  # noqa: PLC0415 - loaded by start()
     from vllm.sampling_params import RequestOutputKind  # noqa: PLC0415
 

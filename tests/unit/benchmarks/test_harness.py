@@ -11,6 +11,7 @@ from benchmarks import __main__ as all_benchmarks
 from benchmarks.command import command_of
 from benchmarks.figures import Benchmark, Contender, Metric
 from contextvqa.errors import UnavailableError
+from tests.support import ROOT
 
 METRIC = Metric(name="records_per_s", title="records/s", baseline="slow")
 JSON = Path("build/benchmarks/example.json")
@@ -71,6 +72,16 @@ def test_contenders_take_turns() -> None:
     run(slow, fast)
 
     assert turns == ["slow", "fast"] * 3
+
+
+def test_who_takes_part_in_one_round_is_measured_once_and_keeps_its_ratio() -> None:
+    slow = Scripted("slow", iter([1.0, 1.0, 1.0]))
+    large = Scripted("large", iter([3.0]))
+    large.max_rounds = 1
+
+    _, measured = orjson.loads(run(slow, large).stdout)["rows"]
+
+    assert (measured["repetitions"], measured["figures"][0]["ratio"]) == (1, 3.0)
 
 
 def test_a_figure_is_a_median_with_its_spread_and_a_ratio_within_the_run() -> None:
@@ -140,3 +151,11 @@ def test_a_benchmark_that_breaks_is_named_and_its_older_result_not_shown(
     assert done.exit_code == 3
     assert "slow" not in done.stdout
     assert "left out: example ended with code 1" in capfd.readouterr().err + done.stderr
+
+
+def test_make_bench_runs_every_benchmark() -> None:
+    modules = [
+        path for path in (ROOT / "benchmarks").glob("*.py") if "\nBENCHMARK = " in path.read_text()
+    ]
+
+    assert sorted(all_benchmarks.BENCHMARKS) == sorted(path.stem for path in modules)

@@ -1,0 +1,154 @@
+"""
+Refiner: how fast texts are parsed, and how fast a refiner process turns them into durable lines.
+
+`parser` calls the parser alone with a text of 2 KB, as long and as laid out as what models write,
+and counts the CPU time of one core. `refiner` is the real command on a queue that is full of
+generations with that text; its clock runs from the moment when it is about to claim to the last
+line. The program counts its calls of fsync (`benchmarks.refining`): one makes a batch durable.
+"""
+
+import time
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+
+import redis
+
+from benchmarks.chain import MODEL, RUN, TEXT
+from benchmarks.command import main
+from benchmarks.figures import Benchmark, Contender, Metric
+from benchmarks.lines import READY, Lines, wait_for_words
+from benchmarks.processes import Program, python_command
+from contextvqa import bookkeeping
+from contextvqa.connection import connect
+from contextvqa.jobs import refine_job
+from contextvqa.queues import REFINE, rq_queue
+from contextvqa.records import Generation, ImageRecord
+from contextvqa.run_directory import RunDirectory
+from contextvqa.server import EmbeddedServer
+from contextvqa.settings import Sampling
+from refiner.parser import Parsed, parse
+
+NUM_TEXTS = 20_000
+NUM_RECORDS = 20_000
+#: Jobs enqueued in one transaction.
+BATCH = 500
+#: Longest time without progress, in seconds.
+STALL_S = 60.0
+METRICS = (
+    Metric(name="texts_per_s", title="texts/s per core", baseline="parser"),
+    Metric(name="records_per_s", title="records/s", baseline="refiner"),
+    Metric(name="cpu_ms", title="CPU ms/record", baseline="refiner"),
+    Metric(name="fsyncs_per_record", title="fsyncs/record", baseline="refiner"),
+)
+
+
+def text_of_2_kb() -> str:
+    """Return the text of the queue benchmark with an article three times as long."""
+    article = TEXT.split("\n\n")[1]
+    return TEXT.replace(article, "\n\n".join([article] * 3))
+
+
+class Parser(Contender):
+    """The parser alone, on one core."""
+
+    name = "parser"
+
+    def __init__(self, scale: float) -> None:
+        self._text = text_of_2_kb()
+        self._num_texts = max(1, round(NUM_TEXTS * scale))
+        self.size = f"{self._num_texts:,} texts of {len(self._text):,} bytes"
+
+    def measure(self, directory: Path) -> Mapping[str, float]:  # noqa: ARG002 - leaves nothing
+        """Parse the text again and again."""
+        began = time.process_time()
+        for _ in range(self._num_texts):
+            parsed = parse(self._text)
+        elapsed_s = time.process_time() - began
+        assert isinstance(parsed, Parsed)  # noqa: S101 - else the figure means nothing
+        return {"texts_per_s": self._num_texts / elapsed_s}
+
+
+class Refiner(Contender):
+    """A refiner process."""
+
+    name = "refiner"
+
+    def __init__(self, scale: float) -> None:
+        self._num_records = max(1, round(NUM_RECORDS * scale))
+        self.size = f"{self._num_records:,} records"
+
+    def measure(self, directory: Path) -> Mapping[str, float]:
+        """Fill the queue, and let the refiner empty it."""
+        run = RunDirectory(directory, RUN)
+        run.begin(MODEL, Sampling(), "benchmark")
+        fsyncs = directory / "fsyncs"
+        log = directory / "refiner.log"
+        with EmbeddedServer(directory / "redis") as server, connect(server.url) as connection:
+            fill(connection, self._num_records)
+            options = ("--runs-dir", str(directory), "--redis-url", server.url)
+            command = python_command("benchmarks.refining", str(fsyncs), *options)
+            with Program(self.name, command, {}, log) as program:
+                began = wait_for_words(READY, log, program, stall_s=STALL_S)
+                cpu_s = program.cpu_s()
+                lines = Lines(run.path, (run.results_path.name,), (program,), stall_s=STALL_S)
+                lines.wait_for(self._num_records)
+                elapsed_s = time.monotonic() - began
+                cpu_s = program.cpu_s() - cpu_s
+                num_fsyncs = fsyncs.stat().st_size
+        return {
+            "records_per_s": self._num_records / elapsed_s,
+            "cpu_ms": 1000 * cpu_s / self._num_records,
+            "fsyncs_per_record": num_fsyncs / self._num_records,
+        }
+
+
+def fill(connection: redis.Redis, num_records: int) -> None:
+    """Enqueue generations, as a worker does that hands them on."""
+    queue = rq_queue(REFINE, connection)
+    text = text_of_2_kb()
+    numbers = iter(range(1, num_records + 1))
+    while specs := [refine_job(generation_of(number, text)) for number in islice(numbers, BATCH)]:
+        with connection.pipeline(transaction=True) as pipeline:
+            bookkeeping.enqueue(pipeline, queue, specs)
+            pipeline.execute()
+
+
+def generation_of(number: int, text: str) -> Generation:
+    """Return what a worker would have made of a record."""
+    record = ImageRecord(
+        run=RUN,
+        key=f"{number:032x}",
+        id=number,
+        image=(f"images/{number:08}.png",),
+        prompt_digest="a4fbf2b63255870f",
+    )
+    return Generation(
+        record=record,
+        text=text,
+        finish_reason="stop",
+        prompt_tokens=200,
+        output_tokens=500,
+        seed=1,
+        model=MODEL,
+        worker="benchmark",
+        generated_at="2026-01-01T00:00:00+00:00",
+        image_s=0.0,
+        engine_s=0.0,
+    )
+
+
+def contenders(scale: float) -> list[Contender]:
+    """Return the parser and the process."""
+    return [Parser(scale), Refiner(scale)]
+
+
+BENCHMARK = Benchmark(
+    name="refiner",
+    title="Texts into durable lines: the parser alone, and a refiner process",
+    metrics=METRICS,
+    contenders=contenders,
+)
+
+if __name__ == "__main__":
+    main(BENCHMARK)

@@ -1,0 +1,27 @@
+"""The image benchmark on a small photo."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import images
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photo") / "photo.jpg"
+    images.photo(path, (800, 600))
+    return path
+
+
+def test_both_ways_end_at_nearly_the_same_pixels(photo: Path) -> None:
+    before = images.measure_before(photo, 12_544, 1)
+    now = images.measure_now(photo, 12_544, 1)
+
+    assert before.keys() == {"cpu_ms"}
+    assert now["psnr_db"] > 30
+    assert now["mean_difference"] < 3
+
+
+def test_the_workers_part_is_measured_beside_a_decoder(photo: Path) -> None:
+    assert images.measure_worker(photo, 12_544, 1)["cpu_ms"] > 0
