@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import images
+from benchmarks.processes import in_fresh_process
 
 
 @pytest.fixture(scope="module")
@@ -14,11 +15,12 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.vllm
 def test_both_ways_end_at_nearly_the_same_pixels(photo: Path) -> None:
-    before = images.measure_before(photo, 12_544, 1)
-    now = images.measure_now(photo, 12_544, 1)
+    # In a process of its own: what transformers needs here changes the environment for good.
+    now = in_fresh_process(images.measure_now, photo, 12_544, 1)
 
-    assert before.keys() == {"cpu_ms"}
+    assert now["cpu_ms"] > 0
     assert now["psnr_db"] > 30
     assert now["mean_difference"] < 3
 
