@@ -1,8 +1,6 @@
 """The one vLLM engine of a worker process."""
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +8,13 @@ import orjson
 
 from contextvqa import settings
 from contextvqa.errors import (
-    CrashError,
-    Reason,
-    RejectError,
     TransientError,
     UnavailableError,
     UsageError,
-    one_line,
 )
 from contextvqa.settings import Sampling
 from worker import environment
+from worker.engine_errors import EngineDiedError, gist, our_errors
 from worker.pixel_budget import PixelShare, TokenGrid, share_of
 from worker.vision import grid_of_engine
 from worker.watch import TokenWatch
@@ -28,8 +23,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-#: Characters kept of each error's text; vLLM's may quote its whole configuration.
-MAX_ERROR_CHARS = 300
 #: Prompts whose length in tokens is remembered: most runs have one.
 MAX_PROMPTS = 1000
 
@@ -42,10 +35,6 @@ class Written:
     finish_reason: str
     prompt_tokens: int
     output_tokens: int
-
-
-class EngineDiedError(CrashError):
-    """Raised when the engine is gone or hangs: the whole worker process must go."""
 
 
 class Engine:
@@ -94,7 +83,7 @@ class Engine:
         except Exception as error:
             # vLLM, transformers and pydantic raise whatever a wrong model provokes in them.
             raise UnavailableError(
-                f"vLLM cannot serve model {self.model!r}: {_gist(error)}"
+                f"vLLM cannot serve model {self.model!r}: {gist(error)}"
             ) from error
         if self._llm is None:
             raise UnavailableError(
@@ -168,7 +157,7 @@ class Engine:
             EngineDiedError: The engine is gone.
 
         """
-        with self._our_errors():
+        with our_errors(self.model):
             rendered = await self._render(images, prompt, sampling.system_prompt)
             # vLLM has made its own of them, and the caller waits for a long generation.
             images.clear()
@@ -218,30 +207,10 @@ class Engine:
             # Collected now: at interpreter exit its finalizer would find its module half gone.
             self._llm = None
 
-    @contextmanager
-    def _our_errors(self) -> Iterator[None]:
-        """Turn what vLLM raises into what it means for the record."""
-        from vllm.exceptions import VLLMClientError  # noqa: PLC0415 - loaded by start()
-        from vllm.v1.engine.exceptions import (  # noqa: PLC0415
-            EngineDeadError,
-            EngineGenerateError,
-        )
-
-        try:
-            yield
-        except EngineDeadError as error:
-            raise EngineDiedError(f"the engine of model {self.model!r} died: {error}") from error
-        except EngineGenerateError as error:
-            if isinstance(error.__cause__, VLLMClientError | ValueError):
-                raise RejectError(Reason.REQUEST_REFUSED, _gist(error.__cause__)) from error
-            raise TransientError(_gist(error.__cause__ or error)) from error
-        except (VLLMClientError, ValueError) as error:
-            raise RejectError(Reason.REQUEST_REFUSED, _gist(error)) from error
-
     async def _count_tokens(self, prompt: str, system_prompt: str) -> int:
         key = system_prompt, prompt
         if key not in self._prompt_tokens:
-            with self._our_errors():
+            with our_errors(self.model):
                 rendered = await self._render([], prompt, system_prompt)
             if len(self._prompt_tokens) >= MAX_PROMPTS:
                 self._prompt_tokens.clear()
@@ -301,15 +270,3 @@ def _value(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-
-
-def _gist(error: BaseException) -> str:
-    """Return the gist of an error whose text may be a page, and of what caused it."""
-    texts = [one_line(link) for link in _chain(error)]
-    return ": ".join(text[:MAX_ERROR_CHARS] for text in dict.fromkeys(texts))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__

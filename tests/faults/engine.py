@@ -21,7 +21,8 @@ from contextvqa.records import prompt_digest
 from contextvqa.settings import Engine as EngineOptions
 from contextvqa.settings import Sampling
 from tests.faults.tally import Tally
-from worker.engine import Engine, EngineDiedError, Written
+from worker.engine import Engine, Written
+from worker.engine_errors import EngineDiedError
 from worker.pixel_budget import PixelShare, share_of
 from worker.watch import TokenWatch
 

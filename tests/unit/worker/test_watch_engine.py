@@ -10,7 +10,8 @@ import pytest
 from contextvqa.errors import CrashError
 from contextvqa.settings import Engine as Options
 from worker import watch
-from worker.engine import Engine, EngineDiedError
+from worker.engine import Engine
+from worker.engine_errors import EngineDiedError
 
 
 class StandInLLM:
