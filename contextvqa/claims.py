@@ -154,11 +154,14 @@ class Claims:
         due = time.monotonic() - LEASE_S / 4
 
         def write(pipeline: Pipeline, fences: list[Any]) -> list[Claim]:
-            pairs = list(zip(claims, fences, strict=True))
-            ours = [claim for claim, fence in pairs if is_ours(claim.execution, fence)]
-            due_now = [claim.execution for claim in ours if claim.leased_at < due]
+            lost, due_now = [], []
+            for claim, fence in zip(claims, fences, strict=True):
+                if not is_ours(claim.execution, fence):
+                    lost.append(claim)
+                elif claim.leased_at < due:
+                    due_now.append(claim.execution)
             bookkeeping.renew(pipeline, self.queue, due_now)
-            return [claim for claim, fence in pairs if not is_ours(claim.execution, fence)]
+            return lost
 
         lost = transact(self.connection, [claim.job.key for claim in claims], reads, write)
         for claim in claims:
@@ -264,10 +267,13 @@ class Claims:
 
     def _put_aside(self, pipeline: Pipeline, queued: Sequence[StoredJob]) -> list[StoredJob]:
         """Put the jobs of paused runs aside; return the others."""
+        ready = []
         for job in queued:
             if _run_of(job) in self.paused:
                 self.endings.put_aside(pipeline, job.id)
-        return [job for job in queued if _run_of(job) not in self.paused]
+            else:
+                ready.append(job)
+        return ready
 
 
 def _run_of(job: StoredJob) -> str | None:

@@ -24,9 +24,6 @@ MAX_COUNT = 1_000_000
 JOB_ID = re.compile(r"[A-Za-z0-9_-]+")
 EXECUTION = re.compile(r"(?P<job>[A-Za-z0-9_-]+):(?P<execution>[A-Za-z0-9_-]+)")
 
-#: The fields that decide what becomes of a job, in the order of `JobFields`.
-FIELDS = ("data", "status", "execution_id", "crash_count", "retry_count")
-
 
 class JobFields(NamedTuple):
     """The fields of a job's hash that we read, None where it has none: no job has no data."""
@@ -129,7 +126,7 @@ def executions_in(members: Any) -> list[Execution]:
 
 def reading(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the commands whose replies are the `JobFields` of these jobs."""
-    return [("HMGET", job_key(job_id), *FIELDS) for job_id in job_ids]
+    return [("HMGET", job_key(job_id), *JobFields._fields) for job_id in job_ids]
 
 
 def count(value: bytes | None) -> int:
