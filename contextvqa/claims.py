@@ -42,7 +42,7 @@ from contextvqa.queues import (
     rq_queue,
     worker_key,
 )
-from contextvqa.transactions import RedisCommand, transact
+from contextvqa.transactions import RedisCommand, ask, transact
 from contextvqa.watermark import Watermark
 
 #: Jobs of paused runs that one claim puts aside, in rounds of so many: the beat must get its turn.
@@ -216,20 +216,19 @@ class Claims:
 
     def _take(self, limit: int) -> list[bytes]:
         """Move ids to our claimed list; it may hold some already, from a call cut short."""
-        with self.connection.pipeline(transaction=False) as pipeline:
-            pipeline.llen(self.queue.key)
-            if self.next_queue is not None:
-                pipeline.llen(self.next_queue.key)
-            num_waiting, *depths = pipeline.execute()
-            if any(self.next_watermark.holds(depth) for depth in depths):
-                self.is_queue_empty = False
-                return []
+        queues = [self.queue] if self.next_queue is None else [self.queue, self.next_queue]
+        num_waiting, *depths = ask(self.connection, [("LLEN", queue.key) for queue in queues])
+        if any(self.next_watermark.holds(depth) for depth in depths):
+            self.is_queue_empty = False
+            return []
+        move: RedisCommand = ("LMOVE", self.queue.key, self.claimed_key, "LEFT", "RIGHT")
+        commands: list[RedisCommand] = [
             # Noted before anything is held: whoever looks for what the dead held starts here.
-            pipeline.hset(self.claimants_key, self.worker, self.process)
-            for _ in range(min(limit, num_waiting)):
-                pipeline.lmove(self.queue.key, self.claimed_key, "LEFT", "RIGHT")
-            pipeline.lrange(self.claimed_key, 0, -1)
-            taken: list[bytes] = pipeline.execute()[-1]
+            ("HSET", self.claimants_key, self.worker, self.process),
+            *[move] * min(limit, num_waiting),
+            ("LRANGE", self.claimed_key, 0, -1),
+        ]
+        taken: list[bytes] = ask(self.connection, commands)[-1]
         self.is_queue_empty = not taken
         return taken
 
@@ -239,10 +238,8 @@ class Claims:
 
         An id whose key holds no hash at all is left out: it is no job.
         """
-        with self.connection.pipeline(transaction=False) as pipeline:
-            for job_id in job_ids:
-                pipeline.hstrlen(job_key(job_id), "data")
-            replies = pipeline.execute(raise_on_error=False)
+        commands: list[RedisCommand] = [("HSTRLEN", job_key(name), "data") for name in job_ids]
+        replies = ask(self.connection, commands, raise_on_error=False)
         return {
             job_id: reply
             for job_id, reply in zip(job_ids, replies, strict=True)

@@ -12,6 +12,7 @@ from contextvqa.claims import Claims
 from contextvqa.job_hash import Execution, executions_in, text_of
 from contextvqa.queues import claimed_key, worker_executions_key, worker_key
 from contextvqa.recovery import Recovery
+from contextvqa.transactions import ask
 
 #: How long our looks at Redis must have been regular, in seconds, before a worker whose key has
 #: gone counts as dead: after an outage all keys have gone, and all get the time to write theirs.
@@ -87,10 +88,9 @@ class Reaper:
         claimants = self.connection.hgetall(self.claims.claimants_key)
         others = {text_of(name): text_of(process) for name, process in claimants.items()}
         others.pop(self.claims.worker, None)
-        with self.connection.pipeline(transaction=False) as pipeline:
-            for name in others:
-                pipeline.hmget(worker_key(name), "birth", "death")
-            replies = pipeline.execute()
+        replies = ask(
+            self.connection, [("HMGET", worker_key(name), "birth", "death") for name in others]
+        )
         return [
             name
             for (name, process), (birth, death) in zip(others.items(), replies, strict=True)
@@ -116,12 +116,9 @@ class Reaper:
         """List started executions of these workers, and of workers that nobody knows of."""
         registry = self.claims.queue.started_job_registry
         executions = executions_in(self.connection.zrange(registry.key, 0, -1))
-        with self.connection.pipeline(transaction=False) as pipeline:
-            for execution in executions:
-                pipeline.hget(execution.key, "worker_name")
-            # Read last: whoever holds an execution was noted before.
-            pipeline.hkeys(self.claims.claimants_key)
-            *owners, claimants = pipeline.execute()
+        reads = [("HGET", execution.key, "worker_name") for execution in executions]
+        # Read last: whoever holds an execution was noted before.
+        *owners, claimants = ask(self.connection, [*reads, ("HKEYS", self.claims.claimants_key)])
         living = {text_of(name) for name in claimants}.difference(dead)
         return [
             execution._replace(worker=text_of(owner or ""))

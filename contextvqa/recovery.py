@@ -23,7 +23,7 @@ from contextvqa.job_hash import (
 from contextvqa.jobs import run_and_key
 from contextvqa.outcomes import Claim, Outcome, Returned, crashed, is_ours
 from contextvqa.queues import PAUSED, job_key
-from contextvqa.transactions import transact
+from contextvqa.transactions import ask, transact
 
 #: Jobs taken back in one transaction.
 BATCH = 200
@@ -62,15 +62,12 @@ class Recovery:
                 pipeline.lpush(self.queue.key, *reversed(replies[0]))
             pipeline.delete(claimed)
 
-        transact(self.connection, [claimed], [("LRANGE", claimed, "0", "-1")], write)
+        transact(self.connection, [claimed], [("LRANGE", claimed, 0, -1)], write)
 
     def bring_back(self) -> int:
         """Return jobs that were put aside, and whose runs were resumed since, to the queue."""
         registry = self.queue.deferred_job_registry.key
-        with self.connection.pipeline(transaction=False) as pipeline:
-            pipeline.hkeys(PAUSED)
-            pipeline.zcard(registry)
-            paused, num_aside = pipeline.execute()
+        paused, num_aside = ask(self.connection, [("HKEYS", PAUSED), ("ZCARD", registry)])
         self.claims.paused = set(map(text_of, paused))
         if not num_aside:
             return 0

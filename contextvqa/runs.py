@@ -12,7 +12,7 @@ from contextvqa.job_hash import text_of
 from contextvqa.queues import pending_key, prompts_key, run_key
 from contextvqa.records import ImageRecord, prompt_digest
 from contextvqa.run_directory import RunConfig
-from contextvqa.transactions import RedisCommand, transact
+from contextvqa.transactions import RedisCommand, ask, transact
 
 #: Distinct prompts that one enqueue stores once. Further ones travel in their jobs, so that a run
 #: whose rows all have their own prompt leaves no more in Redis than its queue holds.
@@ -72,11 +72,13 @@ class Runs:
         """Write again what Redis lost since we wrote it: jobs of these would find no prompt."""
         stored = (record for record in records if record.prompt is None)
         digests = list({record.prompt_digest for record in stored})
-        with self.connection.pipeline(transaction=False) as pipeline:
-            pipeline.exists(run_key(config.run))
-            for digest in digests:
-                pipeline.hexists(prompts_key(config.run), digest)
-            has_config, *are_there = pipeline.execute()
+        has_config, *are_there = ask(
+            self.connection,
+            [
+                ("EXISTS", run_key(config.run)),
+                *(("HEXISTS", prompts_key(config.run), digest) for digest in digests),
+            ],
+        )
         if not has_config:
             self.store(config)
         lost = [digest for digest, is_there in zip(digests, are_there, strict=True) if not is_there]

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
-from redis.client import Pipeline
-
+from contextvqa import transactions
 from contextvqa.durable_file import DurableFile
 from contextvqa.sink import Line, Sink
 from producer import batch
@@ -43,12 +42,15 @@ def append_known_keys() -> None:
 
 def watch_nothing() -> None:
     """Let transactions go through although what they rest on has changed."""
-    watch = Pipeline.watch
+    exchange = transactions._exchange
 
-    def elsewhere(self: Pipeline, *_: str) -> Any:
-        return watch(self, "nothing")
+    def elsewhere(connection: Any, commands: Sequence[transactions.RedisCommand]) -> list[Any]:
+        watched = [
+            ("WATCH", "nothing") if command[0] == "WATCH" else command for command in commands
+        ]
+        return exchange(connection, watched)
 
-    mock.patch.object(Pipeline, "watch", elsewhere).start()
+    mock.patch.object(transactions, "_exchange", elsewhere).start()
 
 
 def settle_before_fsync() -> None:
