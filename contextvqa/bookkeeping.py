@@ -56,6 +56,13 @@ def enqueue(pipeline: Pipeline, queue: Queue, specs: Sequence[JobSpec]) -> None:
     pipeline.rpush(queue.key, *(spec.id for spec in specs))
 
 
+def make_room(pipeline: Pipeline, queue: Queue, job_ids: Sequence[str]) -> None:
+    """Buffer that jobs of a queue which ended, if they were ever there, are no more."""
+    pipeline.delete(*map(job_key, job_ids))
+    pipeline.zrem(queue.finished_job_registry.key, *job_ids)
+    pipeline.zrem(queue.failed_job_registry.key, *job_ids)
+
+
 def start(pipeline: Pipeline, queue: Queue, executions: Sequence[Execution]) -> None:
     """Buffer that executions begin, each the one that its job's fence names from now on."""
     if not executions:

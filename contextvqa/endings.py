@@ -4,6 +4,8 @@ How executions end in Redis: the outcomes of many as commands that one transacti
 
 import time
 from collections.abc import Container, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from redis.client import Pipeline
 from rq import Queue
@@ -67,11 +69,12 @@ class Endings:
         created = [
             spec for _, outcome in endings for spec in outcome.follow_ups if spec.id not in live
         ]
-        if created:
-            # A job of the same id that ended on an earlier attempt makes room.
-            pipeline.delete(*(job_key(spec.id) for spec in created))
-            queue = rq_queue(created[0].queue, self.queue.connection)
-            bookkeeping.enqueue(pipeline, queue, created)
+        created.sort(key=attrgetter("queue"))
+        for name, group in groupby(created, attrgetter("queue")):
+            specs = list(group)
+            queue = rq_queue(name, self.queue.connection)
+            bookkeeping.make_room(pipeline, queue, [spec.id for spec in specs])
+            bookkeeping.enqueue(pipeline, queue, specs)
 
     def _requeue(self, pipeline: Pipeline, endings: ClaimEndings) -> None:
         """Put jobs back: those to be tried again at the end, the others where they came from."""

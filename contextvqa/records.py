@@ -6,7 +6,7 @@ so that whoever holds one can say which line of which run it belongs to.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +18,36 @@ from contextvqa.errors import Reason, RejectError
 RecordId = int | str
 Payload = Mapping[str, Any]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """What the model wrote at one attempt, and how."""
+
+    text: str
+    #: As vLLM says it: "stop", or "length" when max_tokens cut the text.
+    finish_reason: str
+    prompt_tokens: int
+    output_tokens: int
+    seed: int
+    model: str
+    worker: str
+    #: ISO 8601, UTC.
+    generated_at: str
+    #: From claim to prepared images, in seconds.
+    image_s: float
+    #: From request to last token, in seconds.
+    engine_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlierAttempt(Attempt):
+    """An attempt that was not good enough, so that there is a later one."""
+
+    #: Which one it was; counts from 1.
+    attempt: int
+    #: What was wrong with it.
+    reason: Reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,27 +67,36 @@ class ImageRecord:
     prompt: str | None = None
     #: Counts from 1. Another attempt samples with another seed.
     attempt: Annotated[int, msgspec.Meta(ge=1, le=2**31)] = 1
+    #: The attempts that this one follows without a line in between, in their order.
+    earlier: tuple[EarlierAttempt, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Generation:
-    """What the model wrote for one record, and how."""
+class Generation(Attempt):
+    """What the model wrote for one record."""
 
     record: ImageRecord
-    text: str
-    #: As vLLM says it: "stop", or "length" when max_tokens cut the text.
-    finish_reason: str
-    prompt_tokens: int
-    output_tokens: int
-    seed: int
-    model: str
-    worker: str
-    #: ISO 8601, UTC.
-    generated_at: str
-    #: From claim to prepared images, in seconds.
-    image_s: float
-    #: From request to last token, in seconds.
-    engine_s: float
+
+    def next_record(self, reason: Reason) -> ImageRecord:
+        """Return the record as it is generated once more, because of what is wrong with this."""
+        record = self.record
+        written = {item.name: getattr(self, item.name) for item in fields(Attempt)}
+        earlier = EarlierAttempt(attempt=record.attempt, reason=reason, **written)
+        return replace(record, attempt=record.attempt + 1, earlier=(*record.earlier, earlier))
+
+    def attempts(self) -> "list[Generation]":
+        """Return all attempts since the record was last enqueued as generations; this is last."""
+        first = replace(self.record, earlier=())
+        return [
+            *(
+                Generation(
+                    record=replace(first, attempt=attempt.attempt),
+                    **{item.name: getattr(attempt, item.name) for item in fields(Attempt)},
+                )
+                for attempt in self.record.earlier
+            ),
+            self,
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
