@@ -6,7 +6,8 @@ One decoder process: the images of one record at a time, into memory that the wo
 One request a line on standard input, one answer a line on standard output. It ends with the worker,
 however that ends.
 
-It loads Pillow and what opens files, never the engine: it is cheap enough to be thrown away.
+It loads what opens, decodes and scales images, never the engine: it is cheap enough to be thrown
+away.
 """
 
 import ctypes
@@ -18,39 +19,14 @@ from pathlib import Path
 
 import msgspec
 
-from contextvqa.errors import Reason, RecordError, RejectError
+from contextvqa.errors import RecordError, RejectError
+from worker.decoding import Answer, Decoded, Failed, Request
 from worker.images import load_images
-from worker.pixel_budget import PixelShare, Size
 
 #: Linux: the signal that a process gets when the thread that started it has ended.
 PR_SET_PDEATHSIG = 1
-#: Bytes of a pixel in the shared memory.
-RGB_BYTES = 3
 #: Characters kept of an error's text, which may quote a reference of any length.
 MAX_MESSAGE_CHARS = 2000
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """The images of one record."""
-
-    references: tuple[str, ...]
-    share: PixelShare
-
-
-class Decoded(msgspec.Struct, frozen=True, kw_only=True, tag="decoded"):
-    """They lie in the shared memory, one after the other."""
-
-    sizes_px: tuple[Size, ...]
-
-
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """One of them cannot be had; without a reason another try may help."""
-
-    message: str
-    reason: Reason | None = None
-
-
-Answer = Decoded | Failed
 
 
 def answer(request: Request, pixels: mmap.mmap, *, root: Path, max_image_px: int) -> Answer:

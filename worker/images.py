@@ -23,7 +23,8 @@ from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from contextvqa.errors import ImageError, Reason, RecordError, TransientError
 from worker.files import TRANSIENT_ERRNOS, open_file
-from worker.pixel_budget import MAX_ASPECT, PixelShare, Size, fit
+from worker.pixel_budget import MAX_ASPECT, PixelShare, fit
+from worker.scaling import scale
 
 #: No format that starts another program (EPS), none that hides images of another size (ICO), and
 #: not MPO, which Pillow opens as JPEG.
@@ -231,15 +232,6 @@ def to_colour(image: Image.Image) -> Image.Image:
 def scale_16_bit(image: Image.Image) -> Image.Image:
     """Scale 0..65535 to 0..255, rounded; Pillow's own conversion clips at 255."""
     return image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
-
-
-def scale(image: Image.Image, size_px: Size) -> Image.Image:
-    """Return a copy of that size."""
-    if size_px == image.size:
-        return image.copy()
-    # The filter of the models' own processors, so that they see what they would have made. What is
-    # to shrink much is reduced by a whole number first: as good, and several times faster.
-    return image.resize(size_px, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def on_white(image: Image.Image) -> Image.Image:

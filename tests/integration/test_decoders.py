@@ -221,9 +221,17 @@ def descriptors(pid: int) -> dict[int, str]:
     return {int(entry.name): str(entry.readlink()) for entry in entries if entry.is_symlink()}
 
 
-def test_a_decoder_process_loads_neither_the_engine_nor_the_queue() -> None:
-    heavy = ("vllm", "torch", "transformers", "numpy", "redis", "rq")
-    script = f"import sys, worker.decoder; print([n for n in {heavy} if n in sys.modules])"
+@pytest.mark.parametrize(
+    ("module", "others"),
+    [
+        ("worker.decoder", ("vllm", "torch", "transformers", "numpy", "redis", "rq")),
+        ("worker.decoders", ("pyvips", "worker.images")),
+    ],
+)
+def test_a_decoder_loads_nothing_of_the_worker_nor_the_worker_what_decodes(
+    module: str, others: tuple[str, ...]
+) -> None:
+    script = f"import sys, {module}; print([n for n in {others} if n in sys.modules])"
 
     done = subprocess.run(
         [sys.executable, "-c", script],

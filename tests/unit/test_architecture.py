@@ -8,11 +8,11 @@ import pytest
 from contextvqa.cli import COMMANDS
 
 #: A base install has none of these; None in sys.modules makes Python say so.
-GPU_STACK = ("vllm", "torch", "torchvision", "transformers")
+WORKER_STACK = ("pyvips", "vllm", "torch", "torchvision", "transformers")
 
 HELP = f"""
 import sys
-sys.modules.update(dict.fromkeys({GPU_STACK!r}))
+sys.modules.update(dict.fromkeys({WORKER_STACK!r}))
 from contextvqa.cli import main
 sys.exit(main([sys.argv[1], "--help"]))
 """

@@ -21,8 +21,12 @@ def test_both_ways_end_at_nearly_the_same_pixels(photo: Path) -> None:
     now = in_fresh_process(images.measure_now, photo, 12_544, 1)
 
     assert now["cpu_ms"] > 0
-    assert now["psnr_db"] > 30
-    assert now["mean_difference"] < 3
+    assert now["psnr_db"] > 40
+    assert now["mean_difference"] < 2
+
+
+def test_the_scale_that_libjpeg_decodes_at_is_measured_alone(photo: Path) -> None:
+    assert images.measure_jpeg(photo, 12_544, 1)["cpu_ms"] > 0
 
 
 def test_the_workers_part_is_measured_beside_a_decoder(photo: Path) -> None:

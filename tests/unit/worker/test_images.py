@@ -19,6 +19,7 @@ from contextvqa.errors import ImageError, Reason, TransientError
 from worker import images
 from worker.images import load_images
 from worker.pixel_budget import PixelShare
+from worker.scaling import scale
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
@@ -26,6 +27,8 @@ ORIENTATION = 0x0112
 TOLERANCE = 6
 #: Mean difference that decoding at a reduced scale may make, in steps of 255.
 MAX_MEAN_DIFFERENCE = 2.0
+#: The same of shrinking by libvips: less than what rounding makes.
+MAX_FILTER_DIFFERENCE = 0.5
 
 
 def load(
@@ -619,6 +622,17 @@ def test_a_jpeg_decoded_at_a_reduced_scale_looks_like_the_whole_one_scaled(
         expected = whole.convert("RGB").resize(image.size, Image.Resampling.BICUBIC)
     difference = ImageStat.Stat(ImageChops.difference(expected, image))
     assert max(difference.mean) < MAX_MEAN_DIFFERENCE
+
+
+@pytest.mark.parametrize("size", [(300, 200), (1199, 897), (28, 900), (1200, 21)])
+def test_an_image_shrinks_as_pillows_bicubic_filter_would_shrink_it(size: tuple[int, int]) -> None:
+    source = Image.effect_mandelbrot((1200, 900), (-2.2, -1.4, 0.9, 1.4), 60).convert("RGB")
+
+    found = scale(source, size)
+
+    expected = source.resize(size, Image.Resampling.BICUBIC)
+    assert found.size == size
+    assert max(ImageStat.Stat(ImageChops.difference(expected, found)).mean) < MAX_FILTER_DIFFERENCE
 
 
 @pytest.mark.parametrize("size", [(2000, 10), (10, 2000)])

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contextvqa.errors import Reason, RejectError
+from contextvqa.settings import Images, Sampling
 from worker.pixel_budget import MAX_ASPECT, PixelShare, TokenGrid, fit, share_of
 
 #: Qwen2.5-VL-3B-Instruct as its authors ship it: images of 4 to 16,384 tokens.
@@ -43,6 +44,27 @@ def test_a_phone_photo_gets_what_prompt_and_output_leave_of_the_context() -> Non
 
     assert share.max_px == (3384 - 16) * 28 * 28
     assert fit((4032, 3024), share) == (1876, 1400)
+
+
+@pytest.mark.parametrize(
+    ("max_model_len", "num_images", "size"),
+    [
+        (4096, 1, (1624, 1204)),
+        (4096, 2, (1148, 840)),
+        (2048, 1, (1148, 840)),
+        (1024, 1, (504, 364)),
+    ],
+)
+def test_the_sizes_that_the_benchmark_measures_are_those_of_usual_contexts(
+    max_model_len: int, num_images: int, size: tuple[int, int]
+) -> None:
+    left = max_model_len - Sampling().max_tokens - 250  # of a prompt such as the built-in one
+
+    share = share_of(
+        num_images=num_images, max_record_px=Images().max_record_px, tokens_left=left, grid=QWEN
+    )
+
+    assert fit((4032, 3024), share) == size
 
 
 def test_the_images_of_a_record_share_its_tokens_and_its_pixels() -> None:
