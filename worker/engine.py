@@ -14,6 +14,7 @@ from contextvqa.errors import (
 )
 from contextvqa.settings import Sampling
 from worker import environment
+from worker.conversation import conversation
 from worker.engine_errors import EngineDiedError, gist, our_errors
 from worker.pixel_budget import PixelShare, TokenGrid, share_of
 from worker.vision import grid_of_engine
@@ -128,7 +129,7 @@ class Engine:
             RejectError: Prompt and output leave no room for the images.
 
         """
-        num_tokens = await self._count_tokens(prompt, sampling.system_prompt)
+        num_tokens = await self._count_tokens(prompt, sampling)
         return share_of(
             num_images=num_images,
             max_record_px=max_record_px,
@@ -146,7 +147,7 @@ class Engine:
         request_id: str,
     ) -> Written:
         """
-        Write one text about some images, which the model sees before the prompt.
+        Write one text about some images.
 
         The images are taken out of their list as soon as the engine needs them no more.
         Cancelling the call aborts the request in the engine.
@@ -158,7 +159,7 @@ class Engine:
 
         """
         with our_errors(self.model):
-            rendered = await self._render(images, prompt, sampling.system_prompt)
+            rendered = await self._render(images, prompt, sampling)
             # vLLM has made its own of them, and the caller waits for a long generation.
             images.clear()
             output = await self._final_output(
@@ -207,29 +208,23 @@ class Engine:
             # Collected now: at interpreter exit its finalizer would find its module half gone.
             self._llm = None
 
-    async def _count_tokens(self, prompt: str, system_prompt: str) -> int:
-        key = system_prompt, prompt
+    async def _count_tokens(self, prompt: str, sampling: Sampling) -> int:
+        key = sampling.system_prompt, prompt
         if key not in self._prompt_tokens:
             with our_errors(self.model):
-                rendered = await self._render([], prompt, system_prompt)
+                rendered = await self._render([], prompt, sampling)
             if len(self._prompt_tokens) >= MAX_PROMPTS:
                 self._prompt_tokens.clear()
             # An encoder-decoder model's prompt is not in the context of what it writes.
             self._prompt_tokens[key] = len(rendered.get("prompt_token_ids", ()))
         return self._prompt_tokens[key]
 
-    async def _render(self, images: "list[Image]", prompt: str, system_prompt: str) -> Any:
+    async def _render(self, images: "list[Image]", prompt: str, sampling: Sampling) -> Any:
         """Apply the model's own chat template and image processor."""
         from vllm.renderers import ChatParams  # noqa: PLC0415 - loaded by start()
 
-        content: list[dict[str, Any]] = [
-            {"type": "image_pil", "image_pil": image} for image in images
-        ]
-        content.append({"type": "text", "text": prompt})
-        messages = [
-            {"role": "system", "content": system_prompt},
-            {"role": "user", "content": content},
-        ]
+        parts = [{"type": "image_pil", "image_pil": image} for image in images]
+        messages = conversation(parts, prompt, sampling)
         # Without a generation prompt the assistant's header is missing, and nothing parses.
         parameters = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
         _, (rendered,) = await self._llm.renderer.render_chat_async([messages], parameters)
