@@ -76,8 +76,8 @@ class Engine:
     max_images: int = setting(4, "Most images in one record.")
     max_in_flight: int | None = setting(
         None,
-        "Most records in flight in one worker. Default: what the engine runs at once, and a quarter "
-        "or more, up to double, as the way to the engine takes.",
+        "Most records in flight in one worker. Default: what the engine is seen to run at once, and "
+        "a quarter or more besides, as the way to the engine takes.",
         kind=int,
     )
     engine: tuple[str, ...] = setting(

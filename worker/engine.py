@@ -14,9 +14,11 @@ from contextvqa.errors import (
 )
 from contextvqa.settings import Sampling
 from worker import environment
+from worker.capacity import Capacity
 from worker.conversation import conversation
 from worker.engine_errors import EngineDiedError, gist, our_errors
 from worker.pixel_budget import PixelShare, TokenGrid, share_of
+from worker.scheduler_stats import listening_engine
 from worker.vision import grid_of_engine
 from worker.watch import TokenWatch
 
@@ -50,6 +52,7 @@ class Engine:
         self.options = options
         self._stall_timeout_s = stall_timeout_s
         self._llm: Any = None
+        self._capacity = Capacity()
         self._watch = TokenWatch()
         self._grid: TokenGrid | None = None
         #: Length of each system prompt and prompt, in tokens, without images.
@@ -60,8 +63,17 @@ class Engine:
 
     @property
     def max_num_seqs(self) -> int:
-        """Sequences the engine runs at once."""
+        """Its slots: sequences that it may run at once."""
         return int(self._llm.vllm_config.scheduler_config.max_num_seqs)
+
+    @property
+    def num_at_once(self) -> int:
+        """Sequences that it does run at once: where its KV cache holds no more, fewer."""
+        # None for a model without a KV cache.
+        num_full_length = self._llm.vllm_config.cache_config.kv_cache_max_concurrency
+        num_slots = self.max_num_seqs
+        num_sure = num_slots if num_full_length is None else int(num_full_length)
+        return self._capacity.at_once(num_sure=num_sure, num_slots=num_slots)
 
     def start(self) -> None:
         """
@@ -75,12 +87,11 @@ class Engine:
         """
         arguments = self.arguments()
         from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - takes seconds
-        from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
         try:
             config = AsyncEngineArgs(**arguments).create_engine_config()
             if config.model_config.is_multimodal_model:
-                self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+                self._llm = listening_engine(config, self._capacity)
         except Exception as error:
             # vLLM, transformers and pydantic raise whatever a wrong model provokes in them.
             raise UnavailableError(
