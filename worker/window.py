@@ -31,7 +31,9 @@ class Window:
         self._fixed = fixed
         self._clock = clock
         #: When each record reached the engine, and how long its way took, in seconds.
-        self._arrivals: deque[tuple[float, float]] = deque(maxlen=NUM_SAMPLES)
+        self._arrivals: deque[tuple[float, float]] = deque()
+        #: Of all of these; kept, since the size is asked for at every turn.
+        self._way_s = 0.0
 
     def size(self, *, num_at_once: int, num_slots: int) -> int:
         """
@@ -47,14 +49,17 @@ class Window:
     def note_arrival(self, way_s: float) -> None:
         """Note that a record has reached the engine, so many seconds after it was claimed."""
         self._arrivals.append((self._clock(), way_s))
+        self._way_s += way_s
+        if len(self._arrivals) > NUM_SAMPLES:
+            self._way_s -= self._arrivals.popleft()[1]
 
     def _num_ahead(self, num_at_once: int, num_slots: int) -> int:
         least = math.ceil(num_at_once / 4)
         if len(self._arrivals) < MIN_SAMPLES:
             return least
         elapsed_s = self._arrivals[-1][0] - self._arrivals[0][0]
-        way_s = sum(way_s for _, way_s in self._arrivals) / len(self._arrivals)
         if not elapsed_s:
             return num_slots
-        rate = len(self._arrivals) / elapsed_s
-        return min(max(least, math.ceil(AHEAD * rate * way_s)), num_slots)
+        # The records per second, times their mean way: their number cancels out.
+        num_on_the_way = self._way_s / elapsed_s
+        return min(max(least, math.ceil(AHEAD * num_on_the_way)), num_slots)
