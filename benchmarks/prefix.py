@@ -1,9 +1,9 @@
 """
-Prefix: what vLLM's prefix cache would save if the prompt came before the image.
+Prefix: what vLLM's prefix cache saves with `--prompt-order text-first`.
 
-The user's turn has the image first, as the pipeline that we follow has it and models are trained
-with: prompts then differ from the image on, right after the system prompt. With the text first
-they share all of it. The same images, prompt and seeds in a bare `AsyncLLM` loop, texts of one
+By default the user's turn has the image first, as the pipeline that we follow has it and models are
+trained with: prompts then differ from the image on, right after the system prompt. With the text
+first they share all of it. The same images, prompt and seeds in a bare `AsyncLLM` loop, texts of one
 length (`benchmarks.feeds.image_first`); vLLM itself says how many tokens it found in its cache,
 which holds whole blocks: 128 tokens on the CPU, 16 on a GPU.
 """

@@ -39,7 +39,8 @@ log = logging.getLogger("contextvqa")
 
 #: Five beats in the life of a worker's key, so that a slow one is no death.
 BEAT_INTERVAL_S = 3.0
-#: Wait between looks at an empty queue, in seconds: grows from the first to the second.
+#: Wait between looks at an empty queue, in seconds: grows from the first to the second. The same
+#: between looks at a full window, which the stage may widen at any time.
 POLL_S = (0.02, 0.25)
 #: Seconds beyond the drain timeout that Redis gets to answer when we stop.
 REDIS_PATIENCE_S = 5.0
@@ -178,7 +179,7 @@ class ConcurrentWorker(BaseWorker):
             self._say_if_holding()
             if self.lifetime.burst and self.claims.is_queue_empty and not self.in_flight:
                 break
-            await self._wait_for_wake(poll_s if limit else None)
+            await self._wait_for_wake(poll_s)
             poll_s = min(poll_s * 2, POLL_S[1])
 
     async def _claim(self, limit: int) -> list[Claim]:

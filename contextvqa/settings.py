@@ -3,12 +3,16 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import click
 
 from contextvqa.options import setting
 
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+
+#: What the model sees first in the user's turn.
+PromptOrder = Literal["image-first", "text-first"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +39,12 @@ class Sampling:
     top_k: int = setting(40, "Tokens considered at each step; 0 for all.")
     repetition_penalty: float = setting(1.0, "Penalty on tokens already seen; 1 is none.")
     max_tokens: int = setting(512, "Most tokens the model may write for one record.")
+    prompt_order: PromptOrder = setting(
+        "image-first",
+        "What the user's turn begins with. text-first lets vLLM prefill the prompt once for all "
+        "records; most models are trained image-first, so compare their texts first.",
+        kind=click.Choice(get_args(PromptOrder)),
+    )
 
     def __post_init__(self) -> None:
         _refuse_negative(self, "temperature", "top_k", "repetition_penalty")
@@ -66,8 +76,8 @@ class Engine:
     max_images: int = setting(4, "Most images in one record.")
     max_in_flight: int | None = setting(
         None,
-        "Most records in flight in one worker. Default: what the engine runs at once, and a quarter "
-        "or more, up to double, as the way to the engine takes.",
+        "Most records in flight in one worker. Default: what the engine is seen to run at once, and "
+        "a quarter or more besides, as the way to the engine takes.",
         kind=int,
     )
     engine: tuple[str, ...] = setting(

@@ -14,8 +14,11 @@ from contextvqa.errors import (
 )
 from contextvqa.settings import Sampling
 from worker import environment
+from worker.capacity import Capacity
+from worker.conversation import conversation
 from worker.engine_errors import EngineDiedError, gist, our_errors
 from worker.pixel_budget import PixelShare, TokenGrid, share_of
+from worker.scheduler_stats import listening_engine
 from worker.vision import grid_of_engine
 from worker.watch import TokenWatch
 
@@ -49,6 +52,7 @@ class Engine:
         self.options = options
         self._stall_timeout_s = stall_timeout_s
         self._llm: Any = None
+        self._capacity = Capacity()
         self._watch = TokenWatch()
         self._grid: TokenGrid | None = None
         #: Length of each system prompt and prompt, in tokens, without images.
@@ -59,8 +63,17 @@ class Engine:
 
     @property
     def max_num_seqs(self) -> int:
-        """Sequences the engine runs at once."""
+        """Its slots: sequences that it may run at once."""
         return int(self._llm.vllm_config.scheduler_config.max_num_seqs)
+
+    @property
+    def num_at_once(self) -> int:
+        """Sequences that it does run at once: where its KV cache holds no more, fewer."""
+        # None for a model without a KV cache.
+        num_full_length = self._llm.vllm_config.cache_config.kv_cache_max_concurrency
+        num_slots = self.max_num_seqs
+        num_sure = num_slots if num_full_length is None else int(num_full_length)
+        return self._capacity.at_once(num_sure=num_sure, num_slots=num_slots)
 
     def start(self) -> None:
         """
@@ -74,12 +87,11 @@ class Engine:
         """
         arguments = self.arguments()
         from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - takes seconds
-        from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
         try:
             config = AsyncEngineArgs(**arguments).create_engine_config()
             if config.model_config.is_multimodal_model:
-                self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+                self._llm = listening_engine(config, self._capacity)
         except Exception as error:
             # vLLM, transformers and pydantic raise whatever a wrong model provokes in them.
             raise UnavailableError(
@@ -128,7 +140,7 @@ class Engine:
             RejectError: Prompt and output leave no room for the images.
 
         """
-        num_tokens = await self._count_tokens(prompt, sampling.system_prompt)
+        num_tokens = await self._count_tokens(prompt, sampling)
         return share_of(
             num_images=num_images,
             max_record_px=max_record_px,
@@ -146,7 +158,7 @@ class Engine:
         request_id: str,
     ) -> Written:
         """
-        Write one text about some images, which the model sees before the prompt.
+        Write one text about some images.
 
         The images are taken out of their list as soon as the engine needs them no more.
         Cancelling the call aborts the request in the engine.
@@ -158,7 +170,7 @@ class Engine:
 
         """
         with our_errors(self.model):
-            rendered = await self._render(images, prompt, sampling.system_prompt)
+            rendered = await self._render(images, prompt, sampling)
             # vLLM has made its own of them, and the caller waits for a long generation.
             images.clear()
             output = await self._final_output(
@@ -207,29 +219,23 @@ class Engine:
             # Collected now: at interpreter exit its finalizer would find its module half gone.
             self._llm = None
 
-    async def _count_tokens(self, prompt: str, system_prompt: str) -> int:
-        key = system_prompt, prompt
+    async def _count_tokens(self, prompt: str, sampling: Sampling) -> int:
+        key = sampling.system_prompt, prompt
         if key not in self._prompt_tokens:
             with our_errors(self.model):
-                rendered = await self._render([], prompt, system_prompt)
+                rendered = await self._render([], prompt, sampling)
             if len(self._prompt_tokens) >= MAX_PROMPTS:
                 self._prompt_tokens.clear()
             # An encoder-decoder model's prompt is not in the context of what it writes.
             self._prompt_tokens[key] = len(rendered.get("prompt_token_ids", ()))
         return self._prompt_tokens[key]
 
-    async def _render(self, images: "list[Image]", prompt: str, system_prompt: str) -> Any:
+    async def _render(self, images: "list[Image]", prompt: str, sampling: Sampling) -> Any:
         """Apply the model's own chat template and image processor."""
         from vllm.renderers import ChatParams  # noqa: PLC0415 - loaded by start()
 
-        content: list[dict[str, Any]] = [
-            {"type": "image_pil", "image_pil": image} for image in images
-        ]
-        content.append({"type": "text", "text": prompt})
-        messages = [
-            {"role": "system", "content": system_prompt},
-            {"role": "user", "content": content},
-        ]
+        parts = [{"type": "image_pil", "image_pil": image} for image in images]
+        messages = conversation(parts, prompt, sampling)
         # Without a generation prompt the assistant's header is missing, and nothing parses.
         parameters = ChatParams(chat_template_kwargs={"add_generation_prompt": True})
         _, (rendered,) = await self._llm.renderer.render_chat_async([messages], parameters)

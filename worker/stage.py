@@ -45,7 +45,9 @@ class Generate:
 
         It bounds the decoded images too: no record beyond it is claimed, whatever the engine does.
         """
-        return self._window.size(self.engine.max_num_seqs)
+        return self._window.size(
+            num_at_once=self.engine.num_at_once, num_slots=self.engine.max_num_seqs
+        )
 
     async def start(self, worker: str) -> None:
         """Load the model; nothing else runs on the event loop yet."""

@@ -1,5 +1,5 @@
 """
-The loop of `async_llm`, with the image before the text in the user's turn, as the worker asks.
+The loop of `async_llm`, with `--prompt-order image-first`, the default.
 
 All texts get the same length, whatever the model would write: it has learned one order, and in the
 other one its texts would be longer or shorter, which is not what is compared.
@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.feeds.async_llm import generate_all, load
 from benchmarks.feeds.program import SAMPLING, Request, main, messages
+from contextvqa.settings import PromptOrder
 from worker.engine import sampling_parameters
 
 #: Length of every text, about what the model writes by itself.
@@ -20,19 +21,16 @@ OUTPUT_TOKENS = 160
 
 
 def plan(
-    llm: Any, requests: Sequence[Request], _: Path, *, is_text_first: bool = False
+    llm: Any, requests: Sequence[Request], _: Path, *, order: PromptOrder = "image-first"
 ) -> Callable[[], Iterable[Any]]:
     """Open all images, and return the loop."""
-    conversations = [conversation_of(request, is_text_first=is_text_first) for request in requests]
+    sampling = replace(SAMPLING, prompt_order=order)
+    conversations = [
+        messages(request, {"type": "image_pil", "image_pil": request.open_image()}, sampling)
+        for request in requests
+    ]
     parameters = [parameters_of(request) for request in requests]
     return lambda: asyncio.run(generate_all(llm, conversations, parameters))
-
-
-def conversation_of(request: Request, *, is_text_first: bool) -> list[dict[str, Any]]:
-    """Return a conversation with its user's turn in one of the orders."""
-    system, user = messages(request, {"type": "image_pil", "image_pil": request.open_image()})
-    content = user["content"]
-    return [system, {**user, "content": content[::-1] if is_text_first else content}]
 
 
 def parameters_of(request: Request) -> Any:

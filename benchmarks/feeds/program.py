@@ -15,6 +15,7 @@ from benchmarks.flags import MODEL
 from contextvqa.records import derive_seed
 from contextvqa.settings import Engine, Guards, Sampling
 from producer.rows import BadRow, read_rows
+from worker.conversation import Part, conversation
 from worker.engine import Engine as VLLMEngine
 
 #: The worker's own defaults. The number of sequences is named because vLLM's differs by platform.
@@ -70,12 +71,9 @@ def engine_arguments() -> dict[str, Any]:
     return VLLMEngine(str(MODEL), OPTIONS, stall_timeout_s=Guards().stall_timeout_s).arguments()
 
 
-def messages(request: Request, image: Any) -> list[dict[str, Any]]:
-    """Return a conversation as our worker asks it: the image before the prompt."""
-    return [
-        {"role": "system", "content": SAMPLING.system_prompt},
-        {"role": "user", "content": [image, {"type": "text", "text": request.prompt}]},
-    ]
+def messages(request: Request, image: Part, sampling: Sampling = SAMPLING) -> list[dict[str, Any]]:
+    """Return a conversation as our worker asks it."""
+    return conversation([image], request.prompt, sampling)
 
 
 def main(

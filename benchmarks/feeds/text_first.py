@@ -1,4 +1,4 @@
-"""As `image_first`, with the text before the image: all prompts begin alike up to the image."""
+"""As `image_first`, with `--prompt-order text-first`: all prompts begin alike up to the image."""
 
 from functools import partial
 
@@ -7,4 +7,4 @@ from benchmarks.feeds.image_first import plan
 from benchmarks.feeds.program import main
 
 if __name__ == "__main__":
-    main(load, partial(plan, is_text_first=True))
+    main(load, partial(plan, order="text-first"))

@@ -37,6 +37,11 @@ class InstantEngine(Engine):
         """What vLLM runs at once by default on a GPU."""
         return 256
 
+    @property
+    def num_at_once(self) -> int:
+        """All of them."""
+        return self.max_num_seqs
+
     def start(self) -> None:
         """Nothing to load."""
 

@@ -74,6 +74,10 @@ class ScriptedEngine(Engine):
     def max_num_seqs(self) -> int:
         return self.script.max_num_seqs
 
+    @property
+    def num_at_once(self) -> int:
+        return self.max_num_seqs
+
     def start(self) -> None:
         time.sleep(self.script.start_s)
 

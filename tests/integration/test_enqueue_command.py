@@ -181,6 +181,28 @@ def test_another_fingerprint_is_refused_and_what_differs_is_named(
     assert len(records(connection)) == 1
 
 
+def test_a_run_begun_before_there_was_a_prompt_order_goes_on_image_first(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    # Given a run whose run.json is of a version that knew one order
+    source = write(tmp_path / "in.json", [{"image": "a.png"}])
+    same = ("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+    run_contextvqa(*same)
+    config = orjson.loads((runs_dir / "r" / "run.json").read_bytes())
+    assert config["sampling"].pop("prompt_order") == "image-first"
+    (runs_dir / "r" / "run.json").write_bytes(orjson.dumps(config))
+
+    # When it is asked for in the other order, and in its own
+    other = run_contextvqa(*same, "--prompt-order", "text-first")
+    known = run_contextvqa(*same)
+
+    # Then its own goes on
+    assert other.returncode == 2
+    assert "was begun with prompt_order 'image-first', not 'text-first'" in other.stderr
+    assert known.returncode == 0, known.stderr
+    assert len(records(connection)) == 1
+
+
 def test_a_run_of_the_same_name_from_another_directory_is_refused_while_one_is_on_its_way(
     connection: redis.Redis, redis_url: str, tmp_path: Path
 ) -> None:

@@ -13,6 +13,11 @@ class Clock:
         return self.now_s
 
 
+def size(window: Window, num_slots: int) -> int:
+    """Return the size for an engine that runs as many as it has slots."""
+    return window.size(num_at_once=num_slots, num_slots=num_slots)
+
+
 def filled(*, num_slots: int, records_per_s: float, way_s: float, fixed: int | None = None) -> int:
     """Return the size after a second of arrivals at a steady pace."""
     clock = Clock()
@@ -20,12 +25,12 @@ def filled(*, num_slots: int, records_per_s: float, way_s: float, fixed: int | N
     for _ in range(2 * NUM_SAMPLES):
         clock.now_s += 1 / records_per_s
         window.note_arrival(way_s)
-    return window.size(num_slots)
+    return size(window, num_slots)
 
 
 def test_before_anything_is_known_it_is_the_slots_and_a_quarter() -> None:
-    assert Window(None).size(256) == 320
-    assert Window(None).size(1) == 2
+    assert size(Window(None), 256) == 320
+    assert size(Window(None), 1) == 2
 
 
 def test_a_short_way_leaves_it_there() -> None:
@@ -47,7 +52,7 @@ def test_it_narrows_again_when_the_way_is_short_again() -> None:
         clock.now_s += 0.001
         window.note_arrival(way_s)
 
-    assert window.size(256) == 320
+    assert size(window, 256) == 320
 
 
 def test_what_somebody_asks_for_is_what_they_get() -> None:
@@ -59,4 +64,4 @@ def test_arrivals_all_at_once_are_no_division_by_zero() -> None:
     for _ in range(NUM_SAMPLES):
         window.note_arrival(0.1)
 
-    assert window.size(16) == 32
+    assert size(window, 16) == 32
