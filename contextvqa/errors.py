@@ -61,6 +61,26 @@ class Reason(StrEnum):
     PARSE_NO_PAIRS = "parse.no_pairs"
     #: As PARSE_NO_PAIRS, because max_tokens cut the text before the first pair was whole.
     PARSE_TRUNCATED = "parse.truncated"
+    #: max_tokens cut the text.
+    GATE_TRUNCATED = "gate.truncated"
+    #: The article says that the model will not or cannot write one.
+    GATE_REFUSAL = "gate.refusal"
+    #: The article says the same again and again.
+    GATE_REPETITION = "gate.repetition"
+    #: The article holds characters that no writer wrote: a wrong decoding, or control characters.
+    GATE_MOJIBAKE = "gate.mojibake"
+    #: The article holds Markdown, HTML or a chat template's tokens.
+    GATE_MARKUP = "gate.markup"
+    #: The article has too few or too many words.
+    GATE_ARTICLE_LENGTH = "gate.article_length"
+    #: The article points at the image, as in "this photo shows".
+    GATE_IMAGE_REFERENCE = "gate.image_reference"
+    #: The article has one of SK-VQA's words: picture, photo, image, painting.
+    GATE_IR = "gate.ir"
+    #: The article has another word for an image.
+    GATE_IR_EXTENDED = "gate.ir_extended"
+    #: Fewer pairs than --min-pairs passed the gates.
+    GATE_MIN_PAIRS = "gate.min_pairs"
 
 
 class ContextVQAError(Exception):

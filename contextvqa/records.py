@@ -6,7 +6,7 @@ so that whoever holds one can say which line of which run it belongs to.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from typing import Annotated, Any, TypeVar
 
@@ -17,6 +17,8 @@ from contextvqa.errors import Reason, RejectError
 
 RecordId = int | str
 Payload = Mapping[str, Any]
+#: What the gates found; docs/quality.md describes it.
+Checks = Mapping[str, Any]
 T = TypeVar("T")
 
 
@@ -110,12 +112,14 @@ class Rejection:
     message: str
     #: What the model wrote, where it wrote.
     vqa: str | None = None
+    checks: Checks = field(default_factory=dict)
 
     def to_line(self) -> bytes:
         """Return the line of rejects.jsonl, newline included."""
         record = self.record
         # Redis does not keep a prompt that travels in its job: another attempt finds it here.
         prompt = {} if record.prompt is None else {"prompt": record.prompt}
+        checks = {"checks": self.checks} if self.checks else {}
         return to_line(
             {
                 "id": record.id,
@@ -130,6 +134,7 @@ class Rejection:
                     "run": record.run,
                     "prompt_digest": record.prompt_digest,
                     **prompt,
+                    **checks,
                 },
             }
         )
@@ -157,6 +162,7 @@ class Result:
 
     generation: Generation
     context_vqa: ContextVQA
+    checks: Checks = field(default_factory=dict)
 
     def to_line(self) -> bytes:
         """Return the line of results.jsonl, newline included: the seed's fields, then provenance."""
@@ -175,7 +181,7 @@ class Result:
                     "prompt_digest": record["prompt_digest"],
                     "attempt": record["attempt"],
                     **generation,
-                    "checks": {},
+                    "checks": self.checks,
                 },
             }
         )

@@ -29,6 +29,7 @@ from contextvqa.settings import (
     Daemon,
     Engine,
     Flow,
+    Gates,
     Guards,
     Images,
     Model,
@@ -42,7 +43,7 @@ from contextvqa.state import RunWatcher
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
-@takes(Store, Model, Sampling, Engine, Images, Flow, Guards, Daemon, Rejects)
+@takes(Store, Model, Sampling, Gates, Engine, Images, Flow, Guards, Daemon, Rejects)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -50,6 +51,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     store: Store,
     model: Model,
     sampling: Sampling,
+    gates: Gates,
     engine: Engine,
     images: Images,
     flow: Flow,
@@ -66,7 +68,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     # A supervisor's SIGTERM stops the run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = RunDirectory(store.runs_dir, run)
-    directory.check(model.model, sampling)
+    directory.check(model.model, sampling, gates.quality())
     began = time.monotonic()
     with ExitStack() as stack:
         directory.create()
@@ -81,7 +83,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
         commands = Commands(
             enqueue=[
                 *("enqueue", "--run", run, "--json", *shared, *as_flags(model)),
-                *(*as_flags(sampling), *as_flags(flow), "--", source),
+                *(*as_flags(sampling), *as_flags(gates), *as_flags(flow), "--", source),
             ],
             # A pipe can be read only once.
             is_input_lasting=Path(source).is_file(),

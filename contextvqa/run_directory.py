@@ -2,7 +2,7 @@
 A run is a directory: what was asked (run.json), what came of it (results, rejects).
 
     runs/<name>/
-      run.json         the fingerprint: prompt, model, sampling, versions; and the inputs
+      run.json         the fingerprint: prompt, model, sampling, gates, versions; and the inputs
       results.jsonl    one line per accepted record
       rejects.jsonl    one line per record that ended otherwise
       redis/           the embedded server's data, for `contextvqa run`
@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,13 @@ import orjson
 
 from contextvqa import __version__
 from contextvqa.errors import RejectError, UsageError
+from contextvqa.gates import Quality
 from contextvqa.jobs import check_run_name
 from contextvqa.records import from_payload
 from contextvqa.settings import Sampling
+
+#: What a run is judged by that nobody asked anything else of.
+DEFAULT_QUALITY = Quality()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +41,8 @@ class RunConfig:
     run: str
     model: str
     sampling: Sampling
+    #: A run.json of before there were gates has none: then the default.
+    quality: Quality = field(default_factory=Quality)
     #: Tells this run from another one of its name.
     uid: str
     #: ISO 8601, UTC.
@@ -47,13 +53,16 @@ class RunConfig:
     inputs: tuple[str, ...] = ()
 
     @classmethod
-    def new(cls, run: str, model: str, sampling: Sampling) -> "RunConfig":
+    def new(
+        cls, run: str, model: str, sampling: Sampling, quality: Quality = DEFAULT_QUALITY
+    ) -> "RunConfig":
         """Return the configuration of a run that begins now."""
         created_at = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(
             run=run,
             model=model,
             sampling=sampling,
+            quality=quality,
             uid=uuid4().hex,
             created_at=created_at,
             version=__version__,
@@ -169,17 +178,20 @@ class RunDirectory:
                 "restore it, or choose another --run name."
             ) from error
 
-    def check(self, model: str, sampling: Sampling) -> RunConfig | None:
+    def check(
+        self, model: str, sampling: Sampling, quality: Quality = DEFAULT_QUALITY
+    ) -> RunConfig | None:
         """
         Return what the run was begun with, if it was, after a look that it is what is asked for.
 
         Raises:
-            UsageError: It was begun with another model or sampling: its records would not be
-                comparable. Names what differs.
+            UsageError: It was begun with another model, sampling or gates: its records would
+                not be comparable. Names what differs.
 
         """
         known = self.read_config()
-        differences = _differences(known, RunConfig.new(self.run, model, sampling)) if known else ""
+        asked = RunConfig.new(self.run, model, sampling, quality)
+        differences = _differences(known, asked) if known else ""
         if differences:
             raise UsageError(
                 f"run {self.run!r} was begun with {differences}; "
@@ -187,7 +199,9 @@ class RunDirectory:
             )
         return known
 
-    def begin(self, model: str, sampling: Sampling, source: str) -> RunConfig:
+    def begin(
+        self, model: str, sampling: Sampling, source: str, quality: Quality = DEFAULT_QUALITY
+    ) -> RunConfig:
         """
         Return the run's configuration, written down first where the run or the input is new.
 
@@ -202,8 +216,8 @@ class RunDirectory:
         """
         self.create()
         if not self.exists():
-            self._write_config(RunConfig.new(self.run, model, sampling), is_new=True)
-        config = self.check(model, sampling)
+            self._write_config(RunConfig.new(self.run, model, sampling, quality), is_new=True)
+        config = self.check(model, sampling, quality)
         assert config is not None  # noqa: S101 - just written
         if source not in config.inputs:
             config = replace(config, inputs=(*config.inputs, source))
@@ -229,8 +243,10 @@ class RunDirectory:
 
 
 def _differences(known: RunConfig, asked: RunConfig) -> str:
-    before = {"model": known.model, **asdict(known.sampling)}
-    after = {"model": asked.model, **asdict(asked.sampling)}
+    before, after = (
+        {"model": config.model, **asdict(config.sampling), **config.quality.describe()}
+        for config in (known, asked)
+    )
     return ", ".join(
         f"{name} {before[name]!r}, not {after[name]!r}"
         for name in before

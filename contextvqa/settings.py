@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import click
 
+from contextvqa.gates import PRESETS, Quality, read_actions
 from contextvqa.options import setting
 
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
@@ -54,6 +55,44 @@ class Sampling:
             raise ValueError("--repetition-penalty is 0.0; it must be above 0.")
         if self.max_tokens < 1:
             raise ValueError(f"--max-tokens is {self.max_tokens}; it must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gates:
+    """What texts must pass: the same for all records of a run."""
+
+    gates: str = setting(
+        "default", f"Gates that texts must pass: {', '.join(PRESETS)}. See docs/quality.md."
+    )
+    gate: tuple[str, ...] = setting(
+        (),
+        "What one gate does, NAME=ACTION: off, flag (note it only) or drop; repeatable.",
+        multiple=True,
+    )
+    min_pairs: int = setting(1, "Fewest question/answer pairs of an accepted record.")
+    min_words: int = setting(20, "Fewest words of an article, for the gate article_length.")
+    max_words: int = setting(2_000, "Most words of an article, for the gate article_length.")
+
+    def __post_init__(self) -> None:
+        read_actions(self.gates, self.gate)
+        for name in ("min_pairs", "min_words"):
+            if getattr(self, name) < 1:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} is {getattr(self, name)}; it must be at least 1.")
+        if self.max_words < self.min_words:
+            raise ValueError(
+                f"--max-words is {self.max_words}; it must be at least --min-words, "
+                f"which is {self.min_words}."
+            )
+
+    def quality(self) -> Quality:
+        """Return it as a run stores it."""
+        return Quality(
+            actions=read_actions(self.gates, self.gate),
+            min_pairs=self.min_pairs,
+            min_words=self.min_words,
+            max_words=self.max_words,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

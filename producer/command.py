@@ -1,6 +1,7 @@
 """`contextvqa enqueue`: the producer."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain
 
@@ -13,10 +14,10 @@ from contextvqa.errors import UsageError
 from contextvqa.options import INPUT_FILE, RUN, takes
 from contextvqa.patience import persist
 from contextvqa.progress import say
-from contextvqa.run_directory import RunDirectory
+from contextvqa.run_directory import RunConfig, RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.server import url_of_run
-from contextvqa.settings import Flow, Model, Sampling, Store
+from contextvqa.settings import Flow, Gates, Model, Sampling, Store
 from producer.enqueue import Counts, Enqueuer
 from producer.room import Room
 from producer.rows import BadRow, read_rows
@@ -26,7 +27,7 @@ from producer.rows import BadRow, read_rows
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON on stdout.")
-@takes(Store, Model, Sampling, Flow)
+@takes(Store, Model, Sampling, Gates, Flow)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -35,6 +36,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     store: Store,
     model: Model,
     sampling: Sampling,
+    gates: Gates,
     flow: Flow,
 ) -> None:
     """
@@ -48,7 +50,13 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     rows = chain([next(rows)], rows)
     directory = RunDirectory(store.runs_dir, run)
     connection = connect_to_queue(url_of_run(store.redis_url, directory.redis_path))
-    runs = _begin(directory, connection, model, sampling, source)
+    # A file's name may be any bytes; run.json is text.
+    name = os.fsencode(source).decode("utf-8", "replace")
+    runs = _begin(
+        directory,
+        connection,
+        lambda: directory.begin(model.model, sampling, name, gates.quality()),
+    )
     enqueuer = Enqueuer(connection, directory, runs)
     room = Room(connection, run, flow.high_water)
     counts = enqueuer.enqueue(rows, _report, lambda: persist(room.wait, _summary(enqueuer.counts)))
@@ -60,13 +68,11 @@ def command(  # noqa: PLR0913 - one parameter per group of options
 
 
 def _begin(
-    directory: RunDirectory, connection: redis.Redis, model: Model, sampling: Sampling, source: str
+    directory: RunDirectory, connection: redis.Redis, begin: Callable[[], RunConfig]
 ) -> Runs:
     """Write the run down in its directory and in Redis, or in neither."""
     is_new = not directory.exists()
-    # A file's name may be any bytes; run.json is text.
-    name = os.fsencode(source).decode("utf-8", "replace")
-    config = directory.begin(model.model, sampling, name)
+    config = begin()
     runs = Runs(connection)
     try:
         persist(runs.store, config)

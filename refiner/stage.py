@@ -4,12 +4,14 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from contextvqa.errors import Reason, RejectError, RunError
+from contextvqa.errors import Reason, RejectError, RunError, UsageError
+from contextvqa.gates import Quality
 from contextvqa.outcomes import Claim, Finished, Outcome
 from contextvqa.queues import REFINE
-from contextvqa.records import Generation, Rejection, Result, from_payload
+from contextvqa.records import Checks, ContextVQA, Generation, Rejection, Result, from_payload
 from contextvqa.run_directory import RunDirectory
 from contextvqa.sink import Line, Sink
+from refiner.gates.judge import judge
 from refiner.parser import Parsed, parse
 
 #: Lines that one write and one fsync make durable, at most.
@@ -19,7 +21,7 @@ MAX_OPEN_RUNS = 16
 
 
 class Refine:
-    """Parses generations and appends what came of them; finishes a job only after the fsync."""
+    """Parses and judges generations, and appends what came of them; a job ends after the fsync."""
 
     queue = REFINE
     max_in_flight = MAX_IN_FLIGHT
@@ -38,7 +40,8 @@ class Refine:
             await self._commit.append(rejection.record.run, rejection_line(rejection))
         elif "generation" in arguments:
             generation = from_payload(arguments["generation"], Generation)
-            await self._commit.append(generation.record.run, refine(generation))
+            run = generation.record.run
+            await self._commit.append(run, refine(generation, await self._commit.quality_of(run)))
         else:
             raise RejectError(Reason.MALFORMED, "the job carries no generation and no rejection")
         return Finished()
@@ -58,9 +61,28 @@ class GroupCommit:
         self._runs_dir = runs_dir
         #: Open runs, the one used longest ago first. Touched by the thread alone.
         self._sinks: dict[str, Sink] = {}
+        #: Of runs that were opened lately. Touched by the event loop alone.
+        self._qualities: dict[str, Quality] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink")
         self._waiting: list[tuple[str, Line, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
+
+    async def quality_of(self, run: str) -> Quality:
+        """
+        Return what the texts of a run must be like, as its run.json says.
+
+        Raises:
+            RunError, SinkError: The run cannot be opened, as in `append`.
+
+        """
+        quality = self._qualities.get(run)
+        if quality is None:
+            loop = asyncio.get_running_loop()
+            quality = await loop.run_in_executor(self._thread, self._read_quality, run)
+            if len(self._qualities) >= MAX_OPEN_RUNS:
+                self._qualities.pop(next(iter(self._qualities)))
+            self._qualities[run] = quality
+        return quality
 
     async def append(self, run: str, line: Line) -> None:
         """
@@ -95,6 +117,8 @@ class GroupCommit:
                 if durable.done():
                     continue  # its execution was cancelled meanwhile
                 if run in failures:
+                    # Whoever mends the run may also begin it anew, with other gates.
+                    self._qualities.pop(run, None)
                     durable.set_exception(failures[run])
                 else:
                     durable.set_result(None)
@@ -104,9 +128,7 @@ class GroupCommit:
         failures: dict[str, Exception] = {}
         for run, group in lines.items():
             try:
-                sink = self._sinks.pop(run) if run in self._sinks else self._open(run)
-                self._sinks[run] = sink
-                sink.append(group)
+                self._sink_of(run).append(group)
             except Exception as error:  # noqa: BLE001 - whoever waits for a line raises it
                 failures[run] = error
                 if isinstance(error, RunError) and run in self._sinks:
@@ -114,24 +136,49 @@ class GroupCommit:
                     self._sinks.pop(run).close()
         return failures
 
-    def _open(self, run: str) -> Sink:
-        if len(self._sinks) >= MAX_OPEN_RUNS:
-            self._sinks.pop(next(iter(self._sinks))).close()
-        return Sink(RunDirectory(self._runs_dir, run))
+    def _sink_of(self, run: str) -> Sink:
+        """Return the run's sink, opened where it is not, as the one used last."""
+        if run in self._sinks:
+            sink = self._sinks.pop(run)
+        else:
+            if len(self._sinks) >= MAX_OPEN_RUNS:
+                self._sinks.pop(next(iter(self._sinks))).close()
+            sink = Sink(RunDirectory(self._runs_dir, run))
+        self._sinks[run] = sink
+        return sink
+
+    def _read_quality(self, run: str) -> Quality:
+        self._sink_of(run)  # Says best what is wrong with a run that is not there.
+        try:
+            config = RunDirectory(self._runs_dir, run).read_config()
+        except UsageError as error:
+            raise RunError(str(error)) from error
+        if config is None:
+            raise RunError(f"the run.json of run {run!r} was removed; restore it.")
+        return config.quality
 
 
-def refine(generation: Generation) -> Line:
-    """Read a generation: a results line, or a rejects line with the reason. Pure."""
+def refine(generation: Generation, quality: Quality) -> Line:
+    """Read a generation and judge it: a results line, or a rejects line with the reason. Pure."""
     parsed = parse(generation.text, generation.finish_reason)
-    if isinstance(parsed, Parsed):
-        result = Result(generation=generation, context_vqa=parsed.context_vqa)
-        return Line(key=generation.record.key, data=result.to_line(), is_result=True)
+    if not isinstance(parsed, Parsed):
+        return _rejected(generation, parsed.reason, parsed.message, {})
+    judged = judge(parsed, generation, quality)
+    if judged.reason is not None:
+        return _rejected(generation, judged.reason, judged.message, judged.checks())
+    context_vqa = ContextVQA(context=parsed.context_vqa.context, qas=judged.qas)
+    result = Result(generation=generation, context_vqa=context_vqa, checks=judged.checks())
+    return Line(key=generation.record.key, data=result.to_line(), is_result=True)
+
+
+def _rejected(generation: Generation, reason: Reason, message: str, checks: Checks) -> Line:
     rejection = Rejection(
         record=generation.record,
         stage=REFINE,
-        reason=parsed.reason,
-        message=parsed.message,
+        reason=reason,
+        message=message,
         vqa=generation.text,
+        checks=checks,
     )
     return rejection_line(rejection)
 
