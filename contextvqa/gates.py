@@ -103,6 +103,10 @@ class Quality:
     actions: dict[str, Action] = field(default_factory=lambda: dict(_DEFAULT))
     #: Fewest pairs that an accepted record keeps.
     min_pairs: int = 1
+    #: Pairs below which a record is generated again while an attempt is left.
+    enough_pairs: int = 1
+    #: Most generations of a record.
+    max_attempts: int = 2
     #: Bounds of `article_length`, in words; each Chinese or Japanese character counts as one.
     min_words: int = 20
     max_words: int = 2_000
@@ -114,5 +118,5 @@ class Quality:
     def describe(self) -> dict[str, Any]:
         """Return all of it by the names of its options."""
         gates = {f"gate {name}": self.action(name).value for name in NAMES}
-        bounds = ("min_pairs", "min_words", "max_words")
+        bounds = ("min_pairs", "enough_pairs", "max_attempts", "min_words", "max_words")
         return gates | {name: getattr(self, name) for name in bounds}

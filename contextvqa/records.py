@@ -72,6 +72,16 @@ class ImageRecord:
     #: The attempts that this one follows without a line in between, in their order.
     earlier: tuple[EarlierAttempt, ...] = ()
 
+    def earlier_generations(self) -> "list[Generation]":
+        """Return the earlier attempts as the generations that they were."""
+        return [
+            Generation(
+                record=replace(self, attempt=attempt.attempt, earlier=self.earlier[:number]),
+                **_written(attempt),
+            )
+            for number, attempt in enumerate(self.earlier)
+        ]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Generation(Attempt):
@@ -82,23 +92,12 @@ class Generation(Attempt):
     def next_record(self, reason: Reason) -> ImageRecord:
         """Return the record as it is generated once more, because of what is wrong with this."""
         record = self.record
-        written = {item.name: getattr(self, item.name) for item in fields(Attempt)}
-        earlier = EarlierAttempt(attempt=record.attempt, reason=reason, **written)
+        earlier = EarlierAttempt(attempt=record.attempt, reason=reason, **_written(self))
         return replace(record, attempt=record.attempt + 1, earlier=(*record.earlier, earlier))
 
-    def attempts(self) -> "list[Generation]":
-        """Return all attempts since the record was last enqueued as generations; this is last."""
-        first = replace(self.record, earlier=())
-        return [
-            *(
-                Generation(
-                    record=replace(first, attempt=attempt.attempt),
-                    **{item.name: getattr(attempt, item.name) for item in fields(Attempt)},
-                )
-                for attempt in self.record.earlier
-            ),
-            self,
-        ]
+
+def _written(attempt: Attempt) -> dict[str, Any]:
+    return {item.name: getattr(attempt, item.name) for item in fields(Attempt)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +134,7 @@ class Rejection:
                     "prompt_digest": record.prompt_digest,
                     **prompt,
                     **checks,
+                    **_earlier(record, "attempt", "reason", "seed", "finish_reason", "text"),
                 },
             }
         )
@@ -168,6 +168,7 @@ class Result:
         """Return the line of results.jsonl, newline included: the seed's fields, then provenance."""
         generation = to_payload(self.generation)
         record = generation.pop("record")
+        earlier = _earlier(self.generation.record, "attempt", "reason", "output_tokens")
         text = generation.pop("text")
         return to_line(
             {
@@ -181,10 +182,17 @@ class Result:
                     "prompt_digest": record["prompt_digest"],
                     "attempt": record["attempt"],
                     **generation,
+                    **earlier,
                     "checks": self.checks,
                 },
             }
         )
+
+
+def _earlier(record: ImageRecord, *names: str) -> dict[str, Any]:
+    """Return what a line says of the attempts before its own; nothing where there were none."""
+    told = [{name: getattr(attempt, name) for name in names} for attempt in record.earlier]
+    return {"earlier": told} if told else {}
 
 
 def to_line(value: object) -> bytes:

@@ -15,74 +15,14 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-import orjson
-
-from contextvqa import __version__
 from contextvqa.errors import RejectError, UsageError
 from contextvqa.gates import Quality
 from contextvqa.jobs import check_run_name
-from contextvqa.records import from_payload
+from contextvqa.run_config import DEFAULT_QUALITY, RunConfig
 from contextvqa.settings import Sampling
-
-#: What a run is judged by that nobody asked anything else of.
-DEFAULT_QUALITY = Quality()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunConfig:
-    """What all records of a run share; stored once, in run.json and in Redis."""
-
-    run: str
-    model: str
-    sampling: Sampling
-    #: A run.json of before there were gates has none: then the default.
-    quality: Quality = field(default_factory=Quality)
-    #: Tells this run from another one of its name.
-    uid: str
-    #: ISO 8601, UTC.
-    created_at: str
-    #: Version of this package that began the run.
-    version: str
-    #: Every input that was enqueued into the run, in order.
-    inputs: tuple[str, ...] = ()
-
-    @classmethod
-    def new(
-        cls, run: str, model: str, sampling: Sampling, quality: Quality = DEFAULT_QUALITY
-    ) -> "RunConfig":
-        """Return the configuration of a run that begins now."""
-        created_at = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(
-            run=run,
-            model=model,
-            sampling=sampling,
-            quality=quality,
-            uid=uuid4().hex,
-            created_at=created_at,
-            version=__version__,
-        )
-
-    def encode(self) -> bytes:
-        """Return the JSON of run.json and of Redis."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-    @classmethod
-    def decode(cls, data: bytes) -> "RunConfig":
-        """
-        Read it back.
-
-        Raises:
-            ValueError: It is no JSON. RejectError: it is not of this version.
-
-        """
-        payload: dict[str, Any] = orjson.loads(data)
-        return from_payload(payload, cls)
 
 
 class RunDirectory:
@@ -191,7 +131,7 @@ class RunDirectory:
         """
         known = self.read_config()
         asked = RunConfig.new(self.run, model, sampling, quality)
-        differences = _differences(known, asked) if known else ""
+        differences = known.differences(asked) if known else ""
         if differences:
             raise UsageError(
                 f"run {self.run!r} was begun with {differences}; "
@@ -240,15 +180,3 @@ class RunDirectory:
                 partial.replace(self.config_path)
         except OSError as error:
             raise UsageError(f"cannot write {self.config_path}: {error.strerror}.") from error
-
-
-def _differences(known: RunConfig, asked: RunConfig) -> str:
-    before, after = (
-        {"model": config.model, **asdict(config.sampling), **config.quality.describe()}
-        for config in (known, asked)
-    )
-    return ", ".join(
-        f"{name} {before[name]!r}, not {after[name]!r}"
-        for name in before
-        if before[name] != after[name]
-    )

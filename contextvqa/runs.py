@@ -11,7 +11,7 @@ from contextvqa.errors import TransientError, UsageError
 from contextvqa.job_hash import text_of
 from contextvqa.queues import pending_key, prompts_key, run_key
 from contextvqa.records import ImageRecord, prompt_digest
-from contextvqa.run_directory import RunConfig
+from contextvqa.run_config import RunConfig
 from contextvqa.transactions import RedisCommand, ask, transact
 
 #: Distinct prompts that one enqueue stores once. Further ones travel in their jobs, so that a run

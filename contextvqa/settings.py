@@ -40,6 +40,16 @@ class Sampling:
     top_k: int = setting(40, "Tokens considered at each step; 0 for all.")
     repetition_penalty: float = setting(1.0, "Penalty on tokens already seen; 1 is none.")
     max_tokens: int = setting(512, "Most tokens the model may write for one record.")
+    max_tokens_after_cut: int | None = setting(
+        None,
+        "--max-tokens of the attempt after one that it cut off. Default: the same again.",
+        kind=int,
+    )
+    temperature_after_loop: float | None = setting(
+        None,
+        "--temperature of the attempt after one that went round in circles. Default: the same.",
+        kind=float,
+    )
     prompt_order: PromptOrder = setting(
         "image-first",
         "What the user's turn begins with. text-first lets vLLM prefill the prompt once for all "
@@ -53,8 +63,10 @@ class Sampling:
             raise ValueError(f"--top-p is {self.top_p}; it must be above 0 and at most 1.")
         if self.repetition_penalty == 0:
             raise ValueError("--repetition-penalty is 0.0; it must be above 0.")
-        if self.max_tokens < 1:
-            raise ValueError(f"--max-tokens is {self.max_tokens}; it must be at least 1.")
+        for name in ("max_tokens", "max_tokens_after_cut"):
+            _refuse_below_one(self, name)
+        if self.temperature_after_loop is not None:
+            _refuse_negative(self, "temperature_after_loop")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,15 +82,22 @@ class Gates:
         multiple=True,
     )
     min_pairs: int = setting(1, "Fewest question/answer pairs of an accepted record.")
+    enough_pairs: int | None = setting(
+        None,
+        "Pairs below which a record is generated again while an attempt is left, the attempt with "
+        "most pairs counting in the end. Default: as --min-pairs.",
+        kind=int,
+    )
+    max_attempts: int = setting(
+        2, "Most generations of a record whose texts are not good enough; 1 is one try."
+    )
     min_words: int = setting(20, "Fewest words of an article, for the gate article_length.")
     max_words: int = setting(2_000, "Most words of an article, for the gate article_length.")
 
     def __post_init__(self) -> None:
         read_actions(self.gates, self.gate)
-        for name in ("min_pairs", "min_words"):
-            if getattr(self, name) < 1:
-                option = name.replace("_", "-")
-                raise ValueError(f"--{option} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("min_pairs", "enough_pairs", "max_attempts", "min_words"):
+            _refuse_below_one(self, name)
         if self.max_words < self.min_words:
             raise ValueError(
                 f"--max-words is {self.max_words}; it must be at least --min-words, "
@@ -90,6 +109,8 @@ class Gates:
         return Quality(
             actions=read_actions(self.gates, self.gate),
             min_pairs=self.min_pairs,
+            enough_pairs=max(self.min_pairs, self.enough_pairs or 1),
+            max_attempts=self.max_attempts,
             min_words=self.min_words,
             max_words=self.max_words,
         )
@@ -127,9 +148,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         for name in ("max_model_len", "tensor_parallel_size", "max_images", "max_in_flight"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1.")
+            _refuse_below_one(self, name)
         for pair in self.engine:
             if not pair.partition("=")[1]:
                 raise ValueError(f"--engine {pair!r} is no KEY=VALUE, as in max_num_seqs=64.")
@@ -162,8 +181,7 @@ class Images:
         for name in ("max_image_px", "max_record_px"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1 pixel.")
-        if self.decoders is not None and self.decoders < 1:
-            raise ValueError(f"--decoders is {self.decoders}; it must be at least 1.")
+        _refuse_below_one(self, "decoders")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,8 +193,7 @@ class Flow:
     )
 
     def __post_init__(self) -> None:
-        if self.high_water < 1:
-            raise ValueError(f"--high-water is {self.high_water}; it must be at least 1.")
+        _refuse_below_one(self, "high_water")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,9 +218,7 @@ class Guards:
 
     def __post_init__(self) -> None:
         for name in ("refine_high_water", "breaker_window"):
-            if getattr(self, name) < 1:
-                option = name.replace("_", "-")
-                raise ValueError(f"--{option} is {getattr(self, name)}; it must be at least 1.")
+            _refuse_below_one(self, name)
         if not 0 < self.breaker_share <= 1:
             raise ValueError(
                 f"--breaker-share is {self.breaker_share}; it must be above 0 and at most 1."
@@ -277,3 +292,9 @@ def _refuse_negative(group: object, *names: str) -> None:
         if not (math.isfinite(value) and value >= 0):
             option = name.replace("_", "-")
             raise ValueError(f"--{option} is {value}; it must be a number, 0 or more.")
+
+
+def _refuse_below_one(group: object, name: str) -> None:
+    value = getattr(group, name)
+    if value is not None and value < 1:
+        raise ValueError(f"--{name.replace('_', '-')} is {value}; it must be at least 1.")

@@ -14,7 +14,8 @@ from contextvqa.errors import UsageError
 from contextvqa.options import INPUT_FILE, RUN, takes
 from contextvqa.patience import persist
 from contextvqa.progress import say
-from contextvqa.run_directory import RunConfig, RunDirectory
+from contextvqa.run_config import RunConfig
+from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.server import url_of_run
 from contextvqa.settings import Flow, Gates, Model, Sampling, Store

@@ -76,8 +76,9 @@ class Generate:
                 f"run {record.run!r} asks for model {config.model!r} and this worker has "
                 f"{self.engine.model!r}; give `enqueue` and `worker` the same --model"
             )
+        sampling = config.sampling_of(record)
         share = await self.engine.share_of_image(
-            prompt, config.sampling, len(record.image), max_record_px=self.images.max_record_px
+            prompt, sampling, len(record.image), max_record_px=self.images.max_record_px
         )
         images = await self.decoders.load(record.image, share)
         seed = derive_seed(record.key, record.attempt)
@@ -86,7 +87,7 @@ class Generate:
         written = await self.engine.generate(
             images=images,
             prompt=prompt,
-            sampling=config.sampling,
+            sampling=sampling,
             seed=seed,
             request_id=claim.execution.id,
         )

@@ -13,7 +13,7 @@ from contextvqa.job_hash import Execution, StoredJob
 from contextvqa.outcomes import Claim, Finished
 from contextvqa.queues import OrjsonSerializer
 from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload, to_payload
-from contextvqa.run_directory import RunConfig
+from contextvqa.run_config import RunConfig
 from contextvqa.settings import Engine, Guards, Images, Sampling
 from tests.support import DecodesHere
 from worker.decoders import Decoders
