@@ -47,12 +47,19 @@ class Script:
     executed: Tally | None = None
 
 
+def is_poor(seed: int) -> bool:
+    """Whether what the engine writes has no pairs, so that the record needs another attempt."""
+    return seed % 4 == 0
+
+
 def scripted_text(colour: tuple[int, ...], prompt: str, seed: int) -> str:
-    """Return what the engine writes, in a layout that the parser accepts."""
-    return (
+    """Return what the engine writes, in a layout that the parser accepts unless it is poor."""
+    article = (
         f"The plate {seed} shows the colour {colour} and hangs in room {prompt_digest(prompt)}.\n\n"
-        f"Question: Which number does the plate bear?\nAnswer: {seed}\n"
     )
+    if is_poor(seed):
+        return article
+    return f"{article}Question: Which number does the plate bear?\nAnswer: {seed}\n"
 
 
 class ScriptedEngine(Engine):

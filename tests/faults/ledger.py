@@ -19,7 +19,7 @@ from contextvqa.jobs import Kind, job_id
 from contextvqa.queues import GENERATE, REFINE, pending_key, rq_queue
 from contextvqa.records import derive_seed, record_key
 from contextvqa.run_directory import RunDirectory
-from tests.faults.engine import scripted_text
+from tests.faults.engine import is_poor, scripted_text
 from tests.support import read_lines
 
 #: What may stay in Redis when everything has ended and stopped.
@@ -224,6 +224,9 @@ def _mix_ups(entry: Entry, line: dict[str, Any]) -> list[str]:
     text = scripted_text(entry.colour, entry.prompt, seed)
     expected = (entry.id, [entry.image], text, seed)
     found = (line["id"], line["image"], line["vqa"], meta["seed"])
+    earlier = [derive_seed(entry.key, attempt["attempt"]) for attempt in meta.get("earlier", ())]
+    if not all(map(is_poor, earlier)):
+        return [f"{entry.id}: was generated again after an attempt that was good"]
     return [] if found == expected else [f"{entry.id}: {found!r}, not {expected!r}"]
 
 

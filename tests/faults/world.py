@@ -36,6 +36,8 @@ RUN = "trial"
 COLOURS = {"red.png": (255, 0, 0), "green.png": (0, 128, 0), "blue.png": (0, 0, 255)}
 #: Beat of the trials' daemons in seconds: what a beat finds is found soon.
 BEAT_S = 0.2
+#: So many that no record of the engine's is rejected, a quarter of whose texts are poor.
+MAX_ATTEMPTS = 30
 #: Ended jobs stay for so long, in seconds: beyond the trial, on hosts whose clocks are wrong too.
 DAY_S = 86_400
 #: `EX_SOFTWARE`: the daemon asks for another one to be started.
@@ -121,8 +123,8 @@ class World:
 
     def producer(self, *flags: object, patches: Iterable[Patch] = ()) -> Child:
         """Start the producer."""
-        model = ("--run", RUN, "--model", MODEL)
-        return self.start("producer", "enqueue", self.input, *model, *flags, patches=patches)
+        run = ("--run", RUN, "--model", MODEL, "--max-attempts", MAX_ATTEMPTS)
+        return self.start("producer", "enqueue", self.input, *run, *flags, patches=patches)
 
     def worker(
         self, *flags: object, patches: Iterable[Patch] = (), supervised: bool = False
