@@ -162,7 +162,7 @@ class Ledger:
             if bytes.fromhex(key) in seen:
                 counts.duplicates += 1
                 continue
-            seen.add(bytes.fromhex(key))
+            seen.update((bytes.fromhex(key),))
             if not self._has(key):
                 missing[key] = row.number
         if missing and self._live:

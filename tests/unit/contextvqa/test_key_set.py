@@ -29,7 +29,7 @@ def test_it_holds_what_was_added_and_nothing_else(added: set[bytes], others: set
     keys = KeySet()
 
     for key in added:
-        keys.add(key)
+        keys.update((key,))
 
     assert len(keys) == len(added)
     assert sorted(keys) == sorted(added)
@@ -42,11 +42,11 @@ def test_a_set_of_another_ones_segments_goes_on_where_that_ended(
 ) -> None:
     first = KeySet()
     for key in before:
-        first.add(key)
+        first.update((key,))
 
     second = KeySet(first.segments())
     for key in after - before:
-        second.add(key)
+        second.update((key,))
 
     assert sorted(second) == sorted(before | after)
     assert all(key in second for key in before | after)
@@ -55,7 +55,7 @@ def test_a_set_of_another_ones_segments_goes_on_where_that_ended(
 @given(key=KEYS)
 def test_a_part_of_a_key_is_not_in_it(key: bytes) -> None:
     keys = KeySet()
-    keys.add(key)
+    keys.update((key,))
     keys.segments()
 
     assert key in keys
@@ -66,7 +66,8 @@ def test_there_are_few_segments_of_many_keys_and_each_is_in_order() -> None:
     keys = KeySet()
     for number in range(3000):
         # Spread as digests are
-        keys.add((number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128).to_bytes(KEY_BYTES))
+        key = number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128
+        keys.update((key.to_bytes(KEY_BYTES),))
 
     segments = keys.segments()
 
