@@ -28,12 +28,14 @@ def small_segments() -> Iterator[None]:
 def test_it_holds_what_was_added_and_nothing_else(added: set[bytes], others: set[bytes]) -> None:
     keys = KeySet()
 
-    for key in added:
+    for key in sorted(added)[::2]:
         keys.update((key,))
+    keys.update(sorted(added)[1::2])
 
     assert len(keys) == len(added)
     assert sorted(keys) == sorted(added)
     assert {key for key in added | others if key in keys} == added
+    assert keys.select(added | others) == added
 
 
 @given(before=st.sets(KEYS, max_size=60), after=st.sets(KEYS, max_size=60))
