@@ -33,6 +33,7 @@ MISSING_EVERY = 10_000
 BASELINE = "quarter"
 METRICS = (
     Metric(name="rows_per_s", title="rows/s", baseline=BASELINE),
+    Metric(name="cpu_us", title="CPU per row, us", baseline=BASELINE),
     Metric(name="peak_mb", title="peak memory, MB", baseline=BASELINE),
 )
 
@@ -54,8 +55,14 @@ class Producer(Contender):
         if self._is_resumed:
             num_missing -= write_results(RunDirectory(directory, RUN), self._num_rows)
         with EmbeddedServer(directory / "redis") as server:
-            seconds, peak_mb = in_fresh_process(enqueue, source, directory, server.url, num_missing)
-        return {"rows_per_s": self._num_rows / seconds, "peak_mb": peak_mb}
+            seconds, cpu_s, peak_mb = in_fresh_process(
+                enqueue, source, directory, server.url, num_missing
+            )
+        return {
+            "rows_per_s": self._num_rows / seconds,
+            "cpu_us": cpu_s / self._num_rows * 1e6,
+            "peak_mb": peak_mb,
+        }
 
 
 def write_rows(path: Path, num_rows: int) -> None:
@@ -68,17 +75,19 @@ def write_rows(path: Path, num_rows: int) -> None:
 def write_results(directory: RunDirectory, num_rows: int) -> int:
     """Write a result of all rows but a few, as refiners leave them; return how many have one."""
     directory.path.mkdir()
-    done = [number for number in range(num_rows) if number % MISSING_EVERY]
     with directory.results_path.open("wb") as file:
-        for number in done:
+        for number in range(num_rows):
+            if not number % MISSING_EVERY:
+                continue
             key = record_key(None, (f"./images/{number:09d}.jpg",), DEFAULT_PROMPT)
             file.write(to_line({"id": number, "meta": {"key": key, "attempt": 1}}))
-    KeyIndex(directory.results_path).follow()
-    return len(done)
+    index = KeyIndex(directory.results_path)
+    index.follow()
+    return len(index)
 
 
-def enqueue(source: Path, runs_dir: Path, url: str, num_missing: int) -> tuple[float, float]:
-    """Enqueue the input; return the seconds that it took, and the peak of memory."""
+def enqueue(source: Path, runs_dir: Path, url: str, num_missing: int) -> tuple[float, float, float]:
+    """Enqueue the input; return the seconds that it took, those of CPU, and the peak of memory."""
     directory = RunDirectory(runs_dir, RUN)
     config = directory.begin("model", Sampling(), str(source))
     connection = connect_to_queue(url)
@@ -86,11 +95,11 @@ def enqueue(source: Path, runs_dir: Path, url: str, num_missing: int) -> tuple[f
     runs.store(config)
     enqueuer = Enqueuer(connection, directory, runs)
     room = Room(connection, directory.run, high_water=num_missing + 1)
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     enqueuer.enqueue(read_rows(source), refuse, lambda: room.wait("enqueueing"))
-    elapsed_s = time.perf_counter() - began
+    elapsed_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
     assert enqueuer.counts.enqueued == num_missing  # noqa: S101 - else the figures mean nothing
-    return elapsed_s, peak_rss_mb()
+    return elapsed_s, cpu_s, peak_rss_mb()
 
 
 def refuse(row: BadRow) -> None:

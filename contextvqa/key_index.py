@@ -82,7 +82,8 @@ class KeyIndex:
 
     def select(self, keys: Collection[str]) -> set[str]:
         """Return those of these keys that have a line; cheapest for hundreds at once."""
-        return {key.hex() for key in self._contents.keys.select(map(bytes.fromhex, keys))}
+        names = dict(zip(map(bytes.fromhex, keys), keys, strict=True))
+        return {names[name] for name in self._contents.keys.select(names)}
 
     def count_outside(self, other: "KeyIndex") -> int:
         """Return how many keys are here and not in another file."""
