@@ -16,7 +16,7 @@ import orjson
 
 from contextvqa import snapshot
 from contextvqa.errors import RunError, SinkError
-from contextvqa.key_set import KEY_BYTES
+from contextvqa.key_set import KEY_BYTES, split_keys
 from contextvqa.snapshot import TAIL_BYTES, Contents
 
 #: Bytes read at once when following a file; more for a longer line.
@@ -82,8 +82,8 @@ class KeyIndex:
 
     def select(self, keys: Collection[str]) -> set[str]:
         """Return those of these keys that have a line; cheapest for hundreds at once."""
-        names = dict(zip(map(bytes.fromhex, keys), keys, strict=True))
-        return {names[name] for name in self._contents.keys.select(names)}
+        names = dict(zip(split_keys(bytes.fromhex("".join(keys))), keys, strict=True))
+        return set(map(names.__getitem__, self._contents.keys.select(names)))
 
     def count_outside(self, other: "KeyIndex") -> int:
         """Return how many keys are here and not in another file."""

@@ -47,7 +47,7 @@ class Segment:
         return len(self.data) // KEY_BYTES
 
     def select(self, keys: Collection[bytes]) -> list[bytes]:
-        """Return those of these keys, each of the length of one, that are in it."""
+        """Return those of these keys that are in it."""
         find, places = self.data.find, self._places
         shift = _HEAD_BITS - self.bits
         heads = unpack(f">{_HEAD * len(keys)}", b"".join(keys))
@@ -90,17 +90,16 @@ class KeySet:
         return self._len
 
     def __contains__(self, key: bytes) -> bool:
-        return bool(self.select((key,)))
+        return len(key) == KEY_BYTES and bool(self.select((key,)))
 
     def __iter__(self) -> Iterator[bytes]:
         return chain(*(segment.keys() for segment in self._segments), self._recent)
 
-    def select(self, keys: Iterable[bytes]) -> set[bytes]:
+    def select(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those of these keys that are in it; cheapest for hundreds at once."""
-        left = {key for key in keys if len(key) == KEY_BYTES}
-        found = left & self._recent
+        found = self._recent.intersection(keys)
         for segment in self._segments:
-            left -= found
+            left = [key for key in keys if key not in found] if found else keys
             if not left:
                 break
             found.update(segment.select(left))

@@ -21,6 +21,8 @@ def small_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("contextvqa.key_set.SEGMENT_KEYS", 4)
         patch.setattr("contextvqa.key_set.MERGE_KEYS", 2)
+        patch.setattr("contextvqa.key_set.BUCKET_KEYS", 1)
+        patch.setattr("contextvqa.key_set.MIN_BITS", 1)
         yield
 
 
@@ -66,13 +68,15 @@ def test_a_part_of_a_key_is_not_in_it(key: bytes) -> None:
 
 def test_there_are_few_segments_of_many_keys_and_each_is_in_order() -> None:
     keys = KeySet()
-    for number in range(3000):
-        # Spread as digests are
-        key = number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128
-        keys.update((key.to_bytes(KEY_BYTES),))
+    # Spread as digests are
+    spread = [number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128 for number in range(6000)]
+    names = [number.to_bytes(KEY_BYTES) for number in spread]
+    for name in names[:3000]:
+        keys.update((name,))
 
     segments = keys.segments()
 
     assert len(segments) <= 10
     assert sum(map(len, segments)) == 3000
     assert all(list(segment.keys()) == sorted(segment.keys()) for segment in segments)
+    assert keys.select(names) == set(names[:3000])
