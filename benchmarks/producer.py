@@ -2,7 +2,8 @@
 Producer: how fast rows become jobs, and how much memory that takes however many rows there are.
 
 A fresh process enqueues rows from a file into an embedded server, with a high-water mark above them
-all. The server, whose memory does not count, takes 1.5 GB for a million.
+all. The server, whose memory does not count, takes 1.5 GB for a million. `resumed` enqueues as many
+rows when all but one in ten thousand have their results, with the snapshot that is left of those.
 """
 
 import time
@@ -14,18 +15,25 @@ from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.memory import peak_rss_mb
 from benchmarks.processes import in_fresh_process
 from contextvqa.connection import connect_to_queue
+from contextvqa.key_index import KeyIndex
+from contextvqa.records import record_key, to_line
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Sampling
 from producer.enqueue import Enqueuer
+from producer.prompt import DEFAULT_PROMPT
 from producer.room import Room
 from producer.rows import BadRow, read_rows
 
 NUM_ROWS = 1_000_000
+RUN = "benchmark"
+#: Of so many rows one is not done.
+MISSING_EVERY = 10_000
 BASELINE = "quarter"
 METRICS = (
     Metric(name="rows_per_s", title="rows/s", baseline=BASELINE),
+    Metric(name="cpu_us", title="CPU per row, us", baseline=BASELINE),
     Metric(name="peak_mb", title="peak memory, MB", baseline=BASELINE),
 )
 
@@ -33,17 +41,28 @@ METRICS = (
 class Producer(Contender):
     """Enqueues so many rows: figures that depend on their number show in the ratio."""
 
-    def __init__(self, name: str, num_rows: int) -> None:
+    def __init__(self, name: str, num_rows: int, *, is_resumed: bool = False) -> None:
         self.name = name
         self.size = f"{num_rows:,} rows"
         self._num_rows = num_rows
+        self._is_resumed = is_resumed
 
     def measure(self, directory: Path) -> Mapping[str, float]:
         """Write the input, and let a fresh process enqueue it."""
         source = directory / "input.jsonl"
         write_rows(source, self._num_rows)
+        num_missing = self._num_rows
+        if self._is_resumed:
+            num_missing -= write_results(RunDirectory(directory, RUN), self._num_rows)
         with EmbeddedServer(directory / "redis") as server:
-            return in_fresh_process(enqueue, source, directory, server.url, self._num_rows)
+            seconds, cpu_s, peak_mb = in_fresh_process(
+                enqueue, source, directory, server.url, num_missing
+            )
+        return {
+            "rows_per_s": self._num_rows / seconds,
+            "cpu_us": cpu_s / self._num_rows * 1e6,
+            "peak_mb": peak_mb,
+        }
 
 
 def write_rows(path: Path, num_rows: int) -> None:
@@ -53,20 +72,34 @@ def write_rows(path: Path, num_rows: int) -> None:
             file.write(b'{"image": ["./images/%09d.jpg"]}\n' % number)
 
 
-def enqueue(source: Path, runs_dir: Path, url: str, num_rows: int) -> dict[str, float]:
-    """Enqueue the input."""
-    directory = RunDirectory(runs_dir, "benchmark")
+def write_results(directory: RunDirectory, num_rows: int) -> int:
+    """Write a result of all rows but a few, as refiners leave them; return how many have one."""
+    directory.path.mkdir()
+    with directory.results_path.open("wb") as file:
+        for number in range(num_rows):
+            if not number % MISSING_EVERY:
+                continue
+            key = record_key(None, (f"./images/{number:09d}.jpg",), DEFAULT_PROMPT)
+            file.write(to_line({"id": number, "meta": {"key": key, "attempt": 1}}))
+    index = KeyIndex(directory.results_path)
+    index.follow()
+    return len(index)
+
+
+def enqueue(source: Path, runs_dir: Path, url: str, num_missing: int) -> tuple[float, float, float]:
+    """Enqueue the input; return the seconds that it took, those of CPU, and the peak of memory."""
+    directory = RunDirectory(runs_dir, RUN)
     config = directory.begin("model", Sampling(), str(source))
     connection = connect_to_queue(url)
     runs = Runs(connection)
     runs.store(config)
     enqueuer = Enqueuer(connection, directory, runs)
-    room = Room(connection, directory.run, high_water=num_rows + 1)
-    began = time.perf_counter()
+    room = Room(connection, directory.run, high_water=num_missing + 1)
+    began, cpu_began = time.perf_counter(), time.process_time()
     enqueuer.enqueue(read_rows(source), refuse, lambda: room.wait("enqueueing"))
-    elapsed_s = time.perf_counter() - began
-    assert enqueuer.counts.enqueued == num_rows  # noqa: S101 - else the figures mean nothing
-    return {"rows_per_s": num_rows / elapsed_s, "peak_mb": peak_rss_mb()}
+    elapsed_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+    assert enqueuer.counts.enqueued == num_missing  # noqa: S101 - else the figures mean nothing
+    return elapsed_s, cpu_s, peak_rss_mb()
 
 
 def refuse(row: BadRow) -> None:
@@ -75,9 +108,13 @@ def refuse(row: BadRow) -> None:
 
 
 def contenders(scale: float) -> list[Contender]:
-    """Return a quarter of the rows, and all."""
+    """Return a quarter of the rows, all, and all again."""
     num_rows = max(4, round(NUM_ROWS * scale))
-    return [Producer("quarter", num_rows // 4), Producer("whole", num_rows)]
+    return [
+        Producer("quarter", num_rows // 4),
+        Producer("whole", num_rows),
+        Producer("resumed", num_rows, is_resumed=True),
+    ]
 
 
 BENCHMARK = Benchmark(

@@ -8,7 +8,7 @@ read is kept beside the file (see `snapshot`), so that the next process need not
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +16,7 @@ import orjson
 
 from contextvqa import snapshot
 from contextvqa.errors import RunError, SinkError
-from contextvqa.key_set import KEY_BYTES
+from contextvqa.key_set import KEY_BYTES, split_keys
 from contextvqa.snapshot import TAIL_BYTES, Contents
 
 #: Bytes read at once when following a file; more for a longer line.
@@ -80,6 +80,11 @@ class KeyIndex:
         name = bytes.fromhex(key)
         return self._contents.attempts.get(name) or int(name in self._contents.keys)
 
+    def select(self, keys: Collection[str]) -> set[str]:
+        """Return those of these keys that have a line; cheapest for hundreds at once."""
+        names = dict(zip(split_keys(bytes.fromhex("".join(keys))), keys, strict=True))
+        return set(map(names.__getitem__, self._contents.keys.select(names)))
+
     def count_outside(self, other: "KeyIndex") -> int:
         """Return how many keys are here and not in another file."""
         ours, theirs = self._contents.keys, other._contents.keys  # noqa: SLF001 - our own kind
@@ -120,10 +125,17 @@ class KeyIndex:
         """
         contents = self._contents
         begin = contents.offset
+        entries: list[tuple[bytes, int]] = []
         try:
             for line in data.splitlines(keepends=True):
-                self._add_line(line)
+                try:
+                    entries.append(entry_of(line))
+                except (ValueError, TypeError, KeyError, AttributeError) as error:
+                    self._note_damage(error)
+                contents.offset += len(line)
+                contents.num_lines += 1
         finally:
+            self._note(entries)
             noted = data[: contents.offset - begin]
             contents.tail = (contents.tail + noted[-TAIL_BYTES:])[-TAIL_BYTES:]
 
@@ -186,27 +198,26 @@ class KeyIndex:
                 break
             size *= 2
 
-    def _add_line(self, line: bytes) -> None:
+    def _note_damage(self, error: Exception) -> None:
+        damage = RunError(
+            f"{self.path}, line {self.num_lines + 1} (byte {self.offset}) is no record of this "
+            f"pipeline ({type(error).__name__}: {error}); repair or remove that line."
+        )
+        self._on_damaged(damage)
+        self.num_damaged += 1
+
+    def _note(self, entries: Sequence[tuple[bytes, int]]) -> None:
         contents = self._contents
-        try:
-            key, attempt = entry_of(line)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            damage = RunError(
-                f"{self.path}, line {self.num_lines + 1} (byte {self.offset}) is no record of this "
-                f"pipeline ({type(error).__name__}: {error}); repair or remove that line."
-            )
-            self._on_damaged(damage)
-            self.num_damaged += 1
-        else:
-            if key in contents.keys:
+        keys = {key for key, _ in entries}
+        known = contents.keys.select(keys)
+        contents.keys.update(keys - known)
+        for key, attempt in entries:
+            if key in known:
                 contents.repeated.add(key)
-                attempt = max(attempt, contents.attempts.get(key, 1))
-            else:
-                contents.keys.add(key)
-            if attempt > 1:
-                contents.attempts[key] = attempt
-        contents.offset += len(line)
-        contents.num_lines += 1
+            known.add(key)
+            last = max(attempt, contents.attempts.get(key, 1))
+            if last > 1:
+                contents.attempts[key] = last
 
 
 def entry_of(line: bytes) -> tuple[bytes, int]:

@@ -7,20 +7,26 @@ size are merged, so that there are few of them however many keys there are.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
-from struct import Struct
+from struct import Struct, unpack
 
 #: Bytes of a key. It is a digest: what follows relies on their being spread evenly.
 KEY_BYTES = 16
-#: A segment finds keys by their first two bytes, then by bisection.
-NUM_BUCKETS = 1 << 16
+#: A segment looks for a key among at most so many, on average: in the bucket that the key's first
+#: bits name.
+BUCKET_KEYS = 16
+#: How many bits that may be.
+MIN_BITS, MAX_BITS = 8, 24
 #: New keys that make a segment.
 SEGMENT_KEYS = 1 << 17
 #: Keys that a merge has in hand at once, as objects of their own.
 MERGE_KEYS = 1 << 14
 
 _KEY = Struct(f"{KEY_BYTES}s")
+#: Bits of what is read of a key to find its bucket, and how that is read.
+_HEAD_BITS = 32
+_HEAD = f"I{KEY_BYTES - _HEAD_BITS // 8}x"
 
 
 def split_keys(data: bytes | bytearray | memoryview) -> Iterator[bytes]:
@@ -33,31 +39,36 @@ class Segment:
 
     def __init__(self, data: bytes | bytearray) -> None:
         self.data = data
-        self._places = _places_of(data)
+        #: How many of a key's first bits name its bucket.
+        self.bits = min(MAX_BITS, max(MIN_BITS, (len(self) // BUCKET_KEYS).bit_length()))
+        self._places = _places_of(data, self.bits)
 
     def __len__(self) -> int:
         return len(self.data) // KEY_BYTES
 
-    def __contains__(self, key: bytes) -> bool:
-        data, bucket = self.data, int.from_bytes(key[:2])
-        low, high = self._places[bucket], self._places[bucket + 1]
-        while low < high:
-            middle = (low + high) // 2
-            at = middle * KEY_BYTES
-            found = data[at : at + KEY_BYTES]
-            if found == key:
-                return True
-            if found < key:
-                low = middle + 1
-            else:
-                high = middle
-        return False
+    def select(self, keys: Collection[bytes]) -> list[bytes]:
+        """Return those of these keys that are in it."""
+        find, places = self.data.find, self._places
+        shift = _HEAD_BITS - self.bits
+        heads = unpack(f">{_HEAD * len(keys)}", b"".join(keys))
+        found = []
+        for key, head in zip(keys, heads, strict=True):
+            bucket = head >> shift
+            end = places[bucket + 1]
+            at = find(key, places[bucket], end)
+            # The end of one key and the begin of the next may look like it. -1 is not there.
+            while at % KEY_BYTES and at > 0:
+                at = find(key, at + 1, end)
+            if at >= 0:
+                found.append(key)
+        return found
 
-    def keys(self, begin: int = 0, end: int = NUM_BUCKETS) -> Iterator[bytes]:
-        """Return the keys of the buckets from *begin* to before *end*, in order."""
-        places = self._places
-        part = slice(places[begin] * KEY_BYTES, places[min(end, NUM_BUCKETS)] * KEY_BYTES)
-        return split_keys(memoryview(self.data)[part])
+    def keys(self, begin: int = 0, end: int = 1, bits: int = 0) -> Iterator[bytes]:
+        """Return in order the keys whose first *bits* bits are from *begin* to before *end*."""
+        finer = self.bits - bits
+        return split_keys(
+            memoryview(self.data)[self._places[begin << finer] : self._places[end << finer]]
+        )
 
 
 class KeySet:
@@ -79,20 +90,25 @@ class KeySet:
         return self._len
 
     def __contains__(self, key: bytes) -> bool:
-        if key in self._recent:
-            return True
-        for segment in self._segments:  # noqa: SIM110 - `any` costs more, in the hottest loop
-            if key in segment:
-                return True
-        return False
+        return len(key) == KEY_BYTES and bool(self.select((key,)))
 
     def __iter__(self) -> Iterator[bytes]:
         return chain(*(segment.keys() for segment in self._segments), self._recent)
 
-    def add(self, key: bytes) -> None:
-        """Add a key that is not there yet."""
-        self._recent.add(key)
-        self._len += 1
+    def select(self, keys: Collection[bytes]) -> set[bytes]:
+        """Return those of these keys that are in it; cheapest for hundreds at once."""
+        found = self._recent.intersection(keys)
+        for segment in self._segments:
+            left = [key for key in keys if key not in found] if found else keys
+            if not left:
+                break
+            found.update(segment.select(left))
+        return found
+
+    def update(self, keys: Collection[bytes]) -> None:
+        """Add keys, all different, that are not there yet."""
+        self._recent.update(keys)
+        self._len += len(keys)
         if len(self._recent) >= SEGMENT_KEYS:
             self._seal()
 
@@ -114,26 +130,28 @@ def _merge(left: Segment, right: Segment) -> Segment:
     """Return the keys of two segments that share none, as one."""
     # Of its final size from the start: what grows is copied, and held twice meanwhile.
     merged = bytearray(len(left.data) + len(right.data))
-    step = max(1, NUM_BUCKETS * MERGE_KEYS // (len(left) + len(right)))
+    bits = min(left.bits, right.bits)
+    step = max(1, (MERGE_KEYS << bits) // (len(left) + len(right)))
     at = 0
-    for begin in range(0, NUM_BUCKETS, step):
-        end = begin + step
-        part = b"".join(sorted(chain(left.keys(begin, end), right.keys(begin, end))))
+    for begin in range(0, 1 << bits, step):
+        end = min(begin + step, 1 << bits)
+        part = b"".join(sorted(chain(left.keys(begin, end, bits), right.keys(begin, end, bits))))
         merged[at : at + len(part)] = part
         at += len(part)
     return Segment(merged)
 
 
-def _places_of(data: bytes | bytearray) -> "array[int]":
-    """Return the place of the first key of each bucket, and behind the last the number of keys."""
-    # Of sorted keys the first bytes are sorted, and the second bytes of those that share the first.
-    first, second = data[::KEY_BYTES], data[1::KEY_BYTES]
-    places = array("Q", [0])
-    end = 0
-    for byte in range(256):
-        begin, end = end, bisect_right(first, byte, end)
-        if begin == end:
-            places.extend(array("Q", [end]) * 256)
-        else:
-            places.extend(bisect_right(second, other, begin, end) for other in range(256))
-    return places
+def _places_of(data: bytes | bytearray, bits: int) -> "array[int]":
+    """Return where in *data* the first key of each bucket begins, and behind the last its end."""
+    ends = array("Q", [len(data) // KEY_BYTES])
+    for number in range((bits + 7) // 8):
+        # Of sorted keys these bytes are sorted wherever all bytes before them are the same.
+        column = data[number::KEY_BYTES]
+        width = 1 << max(0, 8 * (number + 1) - bits)
+        begin, finer = 0, array("Q")
+        for end in ends:
+            lasts = range(width - 1, 256, width)
+            finer.extend(bisect_right(column, last, begin, end) for last in lasts)
+            begin = end
+        ends = finer
+    return array("Q", chain([0], (end * KEY_BYTES for end in ends)))

@@ -7,6 +7,7 @@ so that whoever holds one can say which line of which run it belongs to.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Annotated, Any, TypeVar
 
@@ -236,6 +237,8 @@ def from_payload(payload: Payload, kind: type[T]) -> T:
         ) from error
 
 
+# An input has few prompts, mostly one, and each of its rows asks for the digest.
+@lru_cache(maxsize=16)
 def prompt_digest(prompt: str) -> str:
     """Return the digest that names a prompt, 16 hex digits."""
     return blake2b(prompt.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -1,18 +1,23 @@
 """One batch, one transaction: enqueue the records that have neither ended nor are on their way."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 from redis.client import Pipeline
 
 from contextvqa import bookkeeping
-from contextvqa.jobs import Kind, generate_job, job_ids
+from contextvqa.job_hash import text_of
+from contextvqa.jobs import QUEUES, Kind, generate_job, job_id
 from contextvqa.key_index import KeyIndex
-from contextvqa.queues import GENERATE, LIVE, REFINE, job_key, pending_key, rq_queue
+from contextvqa.queues import GENERATE, LIVE, job_key, pending_key, rq_queue
 from contextvqa.records import ImageRecord
+from contextvqa.rejects import KEY
 from contextvqa.run_directory import RunDirectory
 from contextvqa.transactions import RedisCommand, transact
+
+T = TypeVar("T")
 
 #: Records looked up and enqueued in one transaction.
 BATCH = 500
@@ -28,15 +33,58 @@ class Enqueued(NamedTuple):
     enqueued: int
 
 
+class Ended(NamedTuple):
+    """Keys that the files have lines of."""
+
+    accepted: set[str]
+    #: At whichever attempt; some of them may be accepted by now.
+    rejected: set[str]
+
+
 class BatchEnqueuer:
     """Puts batches of one run's records into the queue."""
 
     def __init__(self, connection: redis.Redis, directory: RunDirectory) -> None:
         self.connection = connection
+        self.run = directory.run
         self.results = KeyIndex(directory.results_path)
         self.rejects = KeyIndex(directory.rejects_path)
         self._pending_key = pending_key(directory.run)
         self._queue = rq_queue(GENERATE, connection)
+
+    def ended(self, keys: Collection[str]) -> Ended:
+        """
+        Look these keys up in the files as they are now.
+
+        Raises:
+            RunError: A file is damaged.
+
+        """
+        self.results.follow()
+        self.rejects.follow()
+        return Ended(self.results.select(keys), self.rejects.select(keys))
+
+    def release_ended(self) -> None:
+        """
+        Call no record pending that has ended and that no job carries.
+
+        Somebody may have removed its jobs before they were settled. May be repeated at any time.
+        """
+        members = map(text_of, self.connection.sscan_iter(self._pending_key, count=BATCH))
+        while batch := list(islice(members, BATCH)):
+            accepted, rejected = self.ended([key for key in batch if KEY.fullmatch(key)])
+            self._release(list(accepted | rejected))
+
+    def _release(self, keys: Sequence[str]) -> None:
+        if not keys:
+            return
+
+        def write(pipeline: Pipeline, live: list[bool]) -> None:
+            left = [key for key, is_live in zip(keys, live, strict=True) if not is_live]
+            if left:
+                pipeline.srem(self._pending_key, *left)
+
+        self._transact(keys, write)
 
     def enqueue(self, records: Sequence[ImageRecord]) -> Enqueued:
         """
@@ -44,40 +92,40 @@ class BatchEnqueuer:
 
         May be repeated at any time.
         """
-        keys = [[job_key(job_id) for job_id in job_ids(record)] for record in records]
-        flat = [key for group in keys for key in group]
-        reads: list[RedisCommand] = [("HGET", key, "status") for key in flat]
+        keys = [record.key for record in records]
 
-        def write(pipeline: Pipeline, replies: list[Any]) -> Enqueued:
+        def write(pipeline: Pipeline, live: list[bool]) -> Enqueued:
             # A job is settled after its line is on disk: whoever is not live now and has ended
             # before this look at the files is in them.
-            self.results.follow()
-            self.rejects.follow()
-            size = len(Kind)
-            groups = [replies[at : at + size] for at in range(0, len(replies), size)]
-            live = [any(status in LIVE for status in statuses) for statuses in groups]
-            ended = [self._has_ended(record) for record in records]
-            fates = list(zip(records, ended, live, strict=True))
-            left = [record.key for record, has_ended, is_live in fates if has_ended and not is_live]
-            if left:
-                # Somebody else may have removed their jobs before they were settled.
-                pipeline.srem(self._pending_key, *left)
+            accepted, rejected = self.ended(keys)
+            ended = [
+                record.key in accepted
+                or (record.key in rejected and self.rejects.attempt(record.key) >= record.attempt)
+                for record in records
+            ]
+            fates = zip(records, ended, live, strict=True)
             missing = [record for record, *fate in fates if not any(fate)]
             if missing:
                 self._buffer(missing, pipeline)
             return Enqueued(sum(ended), len(records) - sum(ended) - len(missing), len(missing))
 
-        return transact(self.connection, flat, reads, write)
+        return self._transact(keys, write)
 
-    def _has_ended(self, record: ImageRecord) -> bool:
-        return record.key in self.results or self.rejects.attempt(record.key) >= record.attempt
+    def _transact(self, keys: Sequence[str], write: Callable[[Pipeline, list[bool]], T]) -> T:
+        """Run `write` on which of these records are live, in a transaction that rests on it."""
+        watched = [job_key(job_id(self.run, key, kind)) for key in keys for kind in Kind]
+        reads: list[RedisCommand] = [("HGET", name, "status") for name in watched]
+
+        def write_live(pipeline: Pipeline, statuses: list[Any]) -> T:
+            size = len(Kind)
+            groups = [statuses[at : at + size] for at in range(0, len(statuses), size)]
+            return write(pipeline, [any(status in LIVE for status in group) for group in groups])
+
+        return transact(self.connection, watched, reads, write_live)
 
     def _buffer(self, records: Sequence[ImageRecord], pipeline: Pipeline) -> None:
-        ended = [job_id for record in records for job_id in job_ids(record)]
-        pipeline.delete(*map(job_key, ended))
-        for queue in (rq_queue(name, self.connection) for name in (GENERATE, REFINE)):
-            # What rq lists as ended is on its way again.
-            pipeline.zrem(queue.finished_job_registry.key, *ended)
-            pipeline.zrem(queue.failed_job_registry.key, *ended)
+        for kind, name in QUEUES.items():
+            ended = [job_id(self.run, record.key, kind) for record in records]
+            bookkeeping.make_room(pipeline, rq_queue(name, self.connection), ended)
         bookkeeping.enqueue(pipeline, self._queue, [generate_job(record) for record in records])
         pipeline.sadd(self._pending_key, *(record.key for record in records))

@@ -60,7 +60,12 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     )
     enqueuer = Enqueuer(connection, directory, runs)
     room = Room(connection, run, flow.high_water)
-    counts = enqueuer.enqueue(rows, _report, lambda: persist(room.wait, _summary(enqueuer.counts)))
+    counts = enqueuer.enqueue(
+        rows,
+        _report,
+        make_room=lambda: persist(room.wait, _summary(enqueuer.counts)),
+        tick=lambda: room.tick(_summary(enqueuer.counts)),
+    )
     say(_summary(counts))
     if as_json:
         click.echo(orjson.dumps(asdict(counts)))

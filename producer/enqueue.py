@@ -1,6 +1,6 @@
 """Rows in, jobs out: enqueue exactly the records that are neither done nor on their way."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -46,26 +46,40 @@ class Enqueuer:
         rows: Iterable[Row | BadRow],
         report: Callable[[BadRow], None],
         make_room: Callable[[], None],
+        tick: Callable[[], None] = lambda: None,
     ) -> Counts:
         """
         Enqueue the records of `rows` that have not ended and are not live. Constant round trips
-        per batch; waits for a Redis that is away; may be repeated at any time.
+        per batch, none for rows whose records have ended; waits for a Redis that is away; may be
+        repeated at any time.
 
         Args:
             report: Called with every bad row; the others go on.
-            make_room: Called before every batch; returns when the queue may grow.
+            make_room: Called before anything is enqueued; returns when the queue may grow.
+            tick: Called after every batch, with `counts` up to date.
 
         """
-        records = self._records(rows, report)
-        while batch := list(islice(records, BATCH)):
-            make_room()
-            distinct = {record.key: record for record in reversed(batch)}
-            self.counts.duplicates += len(batch) - len(distinct)
-            done, live, enqueued = persist(self._enqueue, list(reversed(distinct.values())))
-            self.counts.done += done
-            self.counts.live += live
-            self.counts.enqueued += enqueued
+        persist(self._batches.release_ended)
+        good = self._good(rows, report)
+        while batch := list(islice(good, BATCH)):
+            if records := self._unfinished(batch):
+                make_room()
+                done, live, enqueued = persist(self._enqueue, records)
+                self.counts.done += done
+                self.counts.live += live
+                self.counts.enqueued += enqueued
+            tick()
         return self.counts
+
+    def _unfinished(self, rows: Sequence[Row]) -> list[ImageRecord]:
+        """Return the records that have not ended, each once."""
+        first = {row.key: row for row in reversed(rows)}
+        self.counts.duplicates += len(rows) - len(first)
+        accepted, rejected = self._batches.ended(first)
+        self.counts.done += len(accepted | rejected)
+        # Also of rejects, whose prompts a Redis that lost them has to know again: for `retry`.
+        records = [self._record(key, first[key]) for key in reversed(first) if key not in accepted]
+        return [record for record in records if record.key not in rejected]
 
     def _enqueue(self, batch: list[ImageRecord]) -> Enqueued:
         if self._config is not None:
@@ -73,22 +87,22 @@ class Enqueuer:
             self.runs.restore(self._config, batch)
         return self._batches.enqueue(batch)
 
-    def _records(
+    def _good(
         self, rows: Iterable[Row | BadRow], report: Callable[[BadRow], None]
-    ) -> Iterator[ImageRecord]:
+    ) -> Iterator[Row]:
         for row in rows:
             self.counts.rows += 1
             if isinstance(row, BadRow):
                 self.counts.bad += 1
                 report(row)
-                continue
-            yield self._record(row)
+            else:
+                yield row
 
-    def _record(self, row: Row) -> ImageRecord:
+    def _record(self, key: str, row: Row) -> ImageRecord:
         digest, prompt = persist(self.runs.store_prompt, self.run, row.prompt)
         return ImageRecord(
             run=self.run,
-            key=row.key,
+            key=key,
             id=row.number if row.id is None else row.id,
             image=row.image,
             prompt_digest=digest,

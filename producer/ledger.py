@@ -5,7 +5,9 @@ Read in the order in which records move, from Redis to the files, so that a reco
 meanwhile is seen in one of them. In memory are keys, and nothing else of any record.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import islice
 
 import redis
 
@@ -15,8 +17,9 @@ from contextvqa.key_set import KeySet
 from contextvqa.queues import job_key
 from contextvqa.rejects import KEY
 from contextvqa.run_directory import RunDirectory
+from producer.batch import BATCH
 from producer.live import LiveRecords
-from producer.rows import BadRow, read_rows
+from producer.rows import Row, read_rows
 
 #: Cases of a finding that are named; all are counted.
 MAX_EXAMPLES = 10
@@ -153,29 +156,29 @@ class Ledger:
 
     def _compare_one(self, source: str, seen: KeySet, counts: InputCounts) -> None:
         missing: dict[str, int] = {}
-        for row in read_rows(source):
-            counts.rows += 1
-            if isinstance(row, BadRow):
-                counts.bad += 1
-                continue
-            key = row.key
-            if bytes.fromhex(key) in seen:
-                counts.duplicates += 1
-                continue
-            seen.add(bytes.fromhex(key))
-            if not self._has(key):
-                missing[key] = row.number
+        rows = read_rows(source)
+        while batch := list(islice(rows, BATCH)):
+            good = [row for row in batch if isinstance(row, Row)]
+            counts.rows += len(batch)
+            counts.bad += len(batch) - len(good)
+            numbers = {bytes.fromhex(row.key): row.number for row in reversed(good)}
+            new = numbers.keys() - seen.select(numbers)
+            seen.update(new)
+            counts.duplicates += len(good) - len(new)
+            lost = self._nowhere([key.hex() for key in reversed(numbers) if key in new])
+            missing |= {key: numbers[bytes.fromhex(key)] for key in lost}
         if missing and self._live:
             # Enqueued, and maybe even ended, since the first look.
             self._live_keys |= self._live.pending() & missing.keys()
             self._follow()
-        for key, number in missing.items():
-            if not self._has(key):
-                self.findings.missing.note(f"row {number} of {source}, key {key}")
+        for key in self._nowhere(missing):
+            self.findings.missing.note(f"row {missing[key]} of {source}, key {key}")
 
-    def _has(self, key: str) -> bool:
-        is_known = key in self.results or key in self.rejects
-        return is_known or key in self._live_keys or key in self._stuck_keys
+    def _nowhere(self, keys: Collection[str]) -> list[str]:
+        """Return in their order those of these keys that are neither in the files nor live."""
+        ended = self.results.select(keys) | self.rejects.select(keys)
+        places = (ended, self._live_keys, self._stuck_keys)
+        return [key for key in keys if not any(key in place for place in places)]
 
     def _follow(self) -> None:
         self.rejects.follow()

@@ -30,6 +30,10 @@ class Room:
             self._ticker.tick(f"{progress}; waiting: {depth} records are queued")
             time.sleep(POLL_S)
             self._wait_for_resume()
+        self.tick(progress)
+
+    def tick(self, progress: str) -> None:
+        """Say how far things are, if that is due."""
         self._ticker.tick(progress)
 
     def _wait_for_resume(self) -> None:

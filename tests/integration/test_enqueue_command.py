@@ -1,14 +1,15 @@
 """`contextvqa enqueue`: good rows enter, bad ones are reported, and again changes nothing."""
 
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import orjson
 import pytest
 import redis
 
-from contextvqa.queues import GENERATE, rq_queue
-from contextvqa.records import ImageRecord, from_payload, prompt_digest
+from contextvqa.queues import GENERATE, pending_key, rq_queue
+from contextvqa.records import ImageRecord, from_payload, prompt_digest, to_line
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.settings import Sampling
@@ -21,6 +22,25 @@ from tests.support import clean_environment, contextvqa, run_contextvqa, wait_un
 def write(path: Path, rows: object) -> Path:
     path.write_bytes(orjson.dumps(rows))
     return path
+
+
+def numbered(count: int) -> list[Row]:
+    return [Row(number=n, id=n, image=("a.png",), prompt="Write.") for n in range(1, count + 1)]
+
+
+@pytest.fixture
+def enqueuer(connection: redis.Redis, runs_dir: Path) -> Enqueuer:
+    """That of a run that has just begun."""
+    directory = RunDirectory(runs_dir, "r")
+    runs = Runs(connection)
+    runs.store(directory.begin("m", Sampling(), "in.json"))
+    return Enqueuer(connection, directory, runs)
+
+
+def finish(runs_dir: Path, rows: Iterable[Row]) -> None:
+    """Write results of these rows, as a refiner does before it settles their jobs."""
+    with RunDirectory(runs_dir, "r").results_path.open("ab") as file:
+        file.writelines(to_line({"meta": {"key": row.key}}) for row in rows)
 
 
 def records(connection: redis.Redis) -> list[ImageRecord]:
@@ -329,14 +349,10 @@ def test_a_run_with_very_many_prompts_stores_a_thousand_and_sends_the_others_alo
 
 
 def test_prompts_that_redis_lost_while_the_producer_waited_are_written_again(
-    connection: redis.Redis, runs_dir: Path
+    connection: redis.Redis, enqueuer: Enqueuer
 ) -> None:
     # Given a producer that waits for room while Redis loses everything
-    directory = RunDirectory(runs_dir, "r")
-    runs = Runs(connection)
-    runs.store(directory.begin("m", Sampling(), "in.json"))
-    enqueuer = Enqueuer(connection, directory, runs)
-    rows = [Row(number=n, id=n, image=("a.png",), prompt="Write.") for n in range(1, 511)]
+    rows = numbered(510)
 
     enqueuer.enqueue(rows, report=print, make_room=connection.flushall)
 
@@ -345,3 +361,43 @@ def test_prompts_that_redis_lost_while_the_producer_waited_are_written_again(
     record = from_payload(job.kwargs["record"], ImageRecord)
     config, prompt = Runs(connection).prompt_of(record)
     assert (config.run, prompt) == ("r", "Write.")
+
+
+def test_what_is_done_waits_for_no_room_and_asks_redis_for_no_row(
+    connection: redis.Redis, enqueuer: Enqueuer, runs_dir: Path
+) -> None:
+    # Given a run of which all rows are done but one at the end
+    rows = numbered(2000)
+    finish(runs_dir, rows[:-1])
+    ticks: list[int] = []
+
+    def count_commands() -> int:
+        return connection.info("stats")["total_commands_processed"]
+
+    def is_at_the_end() -> None:
+        # Then room is made once, after all other rows were looked at with hardly a command
+        assert enqueuer.counts.done == 1999
+        assert count_commands() - before < 10
+
+    before = count_commands()
+
+    enqueuer.enqueue(rows, print, is_at_the_end, tick=lambda: ticks.append(enqueuer.counts.done))
+
+    assert ticks == [500, 1000, 1500, 1999]
+    assert [record.id for record in records(connection)] == [2000]
+
+
+def test_a_record_that_ended_is_pending_no_more_unless_a_job_still_carries_it(
+    connection: redis.Redis, enqueuer: Enqueuer, runs_dir: Path
+) -> None:
+    # Given two results whose jobs were not settled, one job being lost, and a name that is no key
+    rows = numbered(3)
+    enqueuer.enqueue(rows, print, make_room=lambda: None)
+    finish(runs_dir, rows[:2])
+    connection.delete(*connection.keys(f"rq:job:r-{rows[0].key}-*"))
+    connection.sadd(pending_key("r"), "no key")
+
+    enqueuer.enqueue([], print, make_room=lambda: None)
+
+    left = {b"no key", *(row.key.encode() for row in rows[1:])}
+    assert connection.smembers(pending_key("r")) == left

@@ -113,6 +113,7 @@ def check(index: KeyIndex, entries: list[tuple[int, int]]) -> None:
         number: last.get(number, 0) for number in range(41)
     }
     assert numbers(index) == last.keys()
+    assert index.select([key(number) for number in range(41)]) == set(map(key, last))
     assert (len(index), index.num_lines, index.repeated) == (len(last), len(entries), repeated)
 
 

@@ -21,6 +21,8 @@ def small_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("contextvqa.key_set.SEGMENT_KEYS", 4)
         patch.setattr("contextvqa.key_set.MERGE_KEYS", 2)
+        patch.setattr("contextvqa.key_set.BUCKET_KEYS", 1)
+        patch.setattr("contextvqa.key_set.MIN_BITS", 1)
         yield
 
 
@@ -28,12 +30,14 @@ def small_segments() -> Iterator[None]:
 def test_it_holds_what_was_added_and_nothing_else(added: set[bytes], others: set[bytes]) -> None:
     keys = KeySet()
 
-    for key in added:
-        keys.add(key)
+    for key in sorted(added)[::2]:
+        keys.update((key,))
+    keys.update(sorted(added)[1::2])
 
     assert len(keys) == len(added)
     assert sorted(keys) == sorted(added)
     assert {key for key in added | others if key in keys} == added
+    assert keys.select(added | others) == added
 
 
 @given(before=st.sets(KEYS, max_size=60), after=st.sets(KEYS, max_size=60))
@@ -42,11 +46,11 @@ def test_a_set_of_another_ones_segments_goes_on_where_that_ended(
 ) -> None:
     first = KeySet()
     for key in before:
-        first.add(key)
+        first.update((key,))
 
     second = KeySet(first.segments())
     for key in after - before:
-        second.add(key)
+        second.update((key,))
 
     assert sorted(second) == sorted(before | after)
     assert all(key in second for key in before | after)
@@ -55,7 +59,7 @@ def test_a_set_of_another_ones_segments_goes_on_where_that_ended(
 @given(key=KEYS)
 def test_a_part_of_a_key_is_not_in_it(key: bytes) -> None:
     keys = KeySet()
-    keys.add(key)
+    keys.update((key,))
     keys.segments()
 
     assert key in keys
@@ -64,12 +68,15 @@ def test_a_part_of_a_key_is_not_in_it(key: bytes) -> None:
 
 def test_there_are_few_segments_of_many_keys_and_each_is_in_order() -> None:
     keys = KeySet()
-    for number in range(3000):
-        # Spread as digests are
-        keys.add((number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128).to_bytes(KEY_BYTES))
+    # Spread as digests are
+    spread = [number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128 for number in range(6000)]
+    names = [number.to_bytes(KEY_BYTES) for number in spread]
+    for name in names[:3000]:
+        keys.update((name,))
 
     segments = keys.segments()
 
     assert len(segments) <= 10
     assert sum(map(len, segments)) == 3000
     assert all(list(segment.keys()) == sorted(segment.keys()) for segment in segments)
+    assert keys.select(names) == set(names[:3000])
