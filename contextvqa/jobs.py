@@ -88,11 +88,6 @@ def job_id(run: str, key: str, kind: Kind) -> str:
     return f"{run}-{key}-{kind}"
 
 
-def job_ids(record: ImageRecord) -> list[str]:
-    """Return the ids of all jobs that may carry this record."""
-    return [job_id(record.run, record.key, kind) for kind in Kind]
-
-
 def run_and_key(identifier: str) -> tuple[str, str] | None:
     """Return the run and the record's key that a job id names; None for a job that is not ours."""
     match = JOB_ID.fullmatch(identifier)
