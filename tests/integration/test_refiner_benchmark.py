@@ -15,7 +15,7 @@ def test_a_text_of_2_kb_is_parsed_and_judged_alone_and_by_a_process_that_syncs_e
     judged = gates.measure(tmp_path)
     refined = refiner.measure(tmp_path)
 
-    assert parser.size == "20 texts of 2,076 bytes"
+    assert parser.size == "20 texts of 1,933 bytes"
     assert parsed["texts_per_s"] > 0
     assert judged["texts_per_s"] > 0
     assert len(read_lines(tmp_path / "benchmark" / "results.jsonl")) == 20
