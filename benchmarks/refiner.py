@@ -2,7 +2,8 @@
 Refiner: how fast texts are parsed, and how fast a refiner process turns them into durable lines.
 
 `parser` calls the parser alone with a text of 2 KB, as long and as laid out as what models write,
-and counts the CPU time of one core. `refiner` is the real command on a queue that is full of
+and counts the CPU time of one core; `gates` does so with the gates by default, on the same text as
+parsed. `refiner` is the real command on a queue that is full of
 generations with that text; its clock runs from the moment when it is about to claim to the last
 line. The program counts its calls of fsync (`benchmarks.refining`): one makes a batch durable.
 """
@@ -21,12 +22,14 @@ from benchmarks.lines import READY, Lines, wait_for_words
 from benchmarks.processes import Program, python_command
 from contextvqa import bookkeeping
 from contextvqa.connection import connect
+from contextvqa.gates import Quality
 from contextvqa.jobs import refine_job
 from contextvqa.queues import REFINE, rq_queue
 from contextvqa.records import Generation, ImageRecord
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Sampling
+from refiner.gates.judge import judge
 from refiner.parser import Parsed, parse
 
 NUM_TEXTS = 20_000
@@ -43,10 +46,26 @@ METRICS = (
 )
 
 
+#: Goes on after the article of the queue benchmark.
+MORE_PARAGRAPHS = """The country was settled from the coast inwards. Its oldest towns grew around harbours that stay free \
+of ice, and until the first railway of 1868 most goods travelled by sea. Halden lies at the mouth of \
+the Tista, whose falls drove the sawmills that made the city rich; its harbour front of timber \
+houses burned down in 1759 and was built again in stone. Today about one third of the 2.4 million \
+inhabitants live in the capital and its suburbs.
+
+Summers are short and mild, and in the northern province the sun does not set for seven weeks. \
+Forests of spruce and birch cover half of the land, reindeer are herded on the plateau, and cod, \
+herring and mackerel are landed all year. The parliament, the Storting, has 121 members who are \
+elected every four years. Schooling is free up to the age of nineteen, and the university, founded \
+in 1811, teaches in both official languages. The national day, the seventeenth of May, recalls the \
+constitution of 1814, which is among the oldest that are still in force anywhere in the world.\
+"""
+
+
 def text_of_2_kb() -> str:
-    """Return the text of the queue benchmark with an article three times as long."""
+    """Return the text of the queue benchmark with two more paragraphs in its article."""
     article = TEXT.split("\n\n")[1]
-    return TEXT.replace(article, "\n\n".join([article] * 3))
+    return TEXT.replace(article, f"{article}\n\n{MORE_PARAGRAPHS}")
 
 
 class Parser(Contender):
@@ -66,6 +85,29 @@ class Parser(Contender):
             parsed = parse(self._text)
         elapsed_s = time.process_time() - began
         assert isinstance(parsed, Parsed)  # noqa: S101 - else the figure means nothing
+        return {"texts_per_s": self._num_texts / elapsed_s}
+
+
+class Gates(Contender):
+    """The gates alone, on one core."""
+
+    name = "gates"
+
+    def __init__(self, scale: float) -> None:
+        self._generation = generation_of(1, text_of_2_kb())
+        self._num_texts = max(1, round(NUM_TEXTS * scale))
+        self.size = f"{self._num_texts:,} texts of {len(self._generation.text):,} bytes"
+
+    def measure(self, directory: Path) -> Mapping[str, float]:  # noqa: ARG002 - leaves nothing
+        """Judge the parsed text again and again."""
+        quality = Quality()
+        parsed = parse(self._generation.text)
+        assert isinstance(parsed, Parsed)  # noqa: S101 - else there is nothing to judge
+        began = time.process_time()
+        for _ in range(self._num_texts):
+            judged = judge(parsed, self._generation, quality)
+        elapsed_s = time.process_time() - began
+        assert judged.is_accepted  # noqa: S101 - else the figure means nothing
         return {"texts_per_s": self._num_texts / elapsed_s}
 
 
@@ -139,13 +181,13 @@ def generation_of(number: int, text: str) -> Generation:
 
 
 def contenders(scale: float) -> list[Contender]:
-    """Return the parser and the process."""
-    return [Parser(scale), Refiner(scale)]
+    """Return the parser, the gates and the process."""
+    return [Parser(scale), Gates(scale), Refiner(scale)]
 
 
 BENCHMARK = Benchmark(
     name="refiner",
-    title="Texts into durable lines: the parser alone, and a refiner process",
+    title="Texts into durable lines: the parser alone, the gates alone, and a refiner process",
     metrics=METRICS,
     contenders=contenders,
 )

@@ -33,7 +33,8 @@ class Judged:
     qas: tuple[QA, ...]
     #: Their places among those that the parser found, from 0.
     kept: tuple[int, ...]
-    #: For each pair kept, where its answers stand in the context; see `Pair.spans`.
+    #: For each pair kept, where its answers stand in the context; see `Pair.spans`. None where no
+    #: gate looks for them.
     spans: tuple[tuple[Span | None, ...], ...]
     findings: tuple[Finding, ...]
     #: Why the record is rejected; None where it is accepted.
@@ -97,7 +98,7 @@ def judge(parsed: Parsed, generation: Generation, quality: Quality) -> Judged:
     return Judged(
         qas=tuple(found.qas[index] for index in kept),
         kept=tuple(kept),
-        spans=tuple(spans),
+        spans=tuple(spans) if _looks_for_answers(quality) else (),
         findings=tuple(findings),
         reason=reason,
         message=message,
@@ -117,6 +118,10 @@ def _asked(actions: tuple[tuple[str, Action], ...]) -> tuple[list[Checked], list
         [(gate, action, gate.of_article) for gate, action in on if gate.of_article],
         [(gate, action, gate.of_pair) for gate, action in on if gate.of_pair],
     )
+
+
+def _looks_for_answers(quality: Quality) -> bool:
+    return any(quality.action(gate) is not Action.OFF for gate in ("cap", "cap_partial"))
 
 
 def _first_drop(findings: Sequence[Finding]) -> tuple[Reason | None, str]:

@@ -49,7 +49,10 @@ _IR_EXTENDED_SIGNS = (
     *("图片", "照片", "图像", "图中", "画面", "圖片", "照片", "圖像", "画像", "写真"),
     *("imagen", "fotograf", "imagem", "foto ", "fotos ", "bild ", "bilder "),
 )
-_POINTING_SIGNS = ("image", "pictur", "photo", "snapshot", "screenshot", "shown ", "seen ")
+_POINTING_SIGNS = (
+    *("image", "pictur", "photo", "snapshot", "screenshot"),
+    *("n here", "n above", "n below", "d here", "d above", "d below"),
+)
 _PICTURE = r"(?:images?|pictures?|photos?|photographs?|snapshots?|screenshots?)"
 _POINTING = re.compile(
     rf"\b(?:this|these|the (?:given|provided|above|attached|accompanying|following)) {_PICTURE}\b"

@@ -4,12 +4,10 @@ import re
 
 from refiner.gates.folding import UNSPACED, find_phrase
 from refiner.gates.of_articles import clip
-from refiner.gates.texts import Article, Pair, num_words, script_of
+from refiner.gates.texts import MAX_CANDIDATES, Article, Pair, num_words, script_of
 
 #: Most words of one answer. A title or a name with its rank may have as many; a sentence has more.
 _MAX_ANSWER_WORDS = 12
-#: Most answers in one list.
-_MAX_CANDIDATES = 20
 _SENTENCE = re.compile(
     r"(?:it|they|he|she|this|these|those|there|yes,|no,|the answer) (?:is|are|was|were|has|have|had|"
     r"can|because)\b|(?:yes|no), "
@@ -82,13 +80,14 @@ def question_form(article: Article, pair: Pair) -> str | None:  # noqa: ARG001 -
     return None if is_asking else "no question"
 
 
-def question_image(article: Article, pair: Pair) -> str | None:  # noqa: ARG001 - as all gates
-    """Criterion 1: nothing in an English question points at the image."""
+def question_image(article: Article, pair: Pair) -> str | None:
+    """Criterion 1: nothing in an English question points at the image, not even a forbidden name."""
     asked = pair.asked
     if _POINTS_AT_IMAGE.search(asked) or not _ENGLISH_ASKING.search(asked):
         return None
+    is_named = entity_named(article, pair) or object_named(article, pair)
     # As written: "the Louvre" is a name.
-    return None if _DEFINITE.search(pair.question) else clip(pair.question)
+    return None if is_named or _DEFINITE.search(pair.question) else clip(pair.question)
 
 
 def entity_named(article: Article, pair: Pair) -> str | None:
@@ -114,8 +113,8 @@ def answer_form(article: Article, pair: Pair) -> str | None:
     answer = pair.answer
     if not pair.candidates:
         return "no word"
-    if len(pair.candidates) > _MAX_CANDIDATES:
-        return f"{len(pair.candidates)} answers"
+    if len(pair.candidates) > MAX_CANDIDATES:
+        return f"more than {MAX_CANDIDATES} answers"
     if answer.isascii() and " " not in answer:
         return None
     longest = max(pair.candidates, key=len)

@@ -11,6 +11,8 @@ from refiner.gates.subject import Subject, find_subject
 
 #: Characters of an article in which answers are looked for: what a hostile text costs is bounded.
 _SEARCHED_CHARS = 65_536
+#: Answers of one list that are looked at; nobody reads a list of more.
+MAX_CANDIDATES = 20
 #: Characters that tell the script of a text.
 _SCRIPT_CHARS = 120
 _NO_LATIN = re.compile(r"[\u0370-\u1fff\u3040-\ud7ff]")
@@ -49,7 +51,8 @@ class Pair(NamedTuple):
     answer: str
     #: The question, folded.
     asked: str
-    #: The answers of a comma list, folded, without articles and punctuation around them.
+    #: The answers of a comma list, folded, without articles and punctuation around them; of a longer
+    #: one, one more than MAX_CANDIDATES.
     candidates: tuple[str, ...]
     #: Where each candidate stands in the context, None where it does not. A list that stands there
     #: as it is written has the one span.
@@ -76,7 +79,7 @@ def read_article(text: str, context: str, quality: Quality, *, is_truncated: boo
 def read_pair(qa: QA, article: Article, questions: Container[str]) -> Pair:
     """Fold a pair, and look its answers up in the article; *questions* are keys of kept pairs."""
     answer = fold(qa.answer).text
-    candidates = tuple(split_list(answer))
+    candidates = tuple(split_list(answer)[: MAX_CANDIDATES + 1])
     whole = answer.strip(" .")
     span = _find(whole, article) if whole and len(candidates) > 1 else None
     spans = (span,) if span else tuple(_find(candidate, article) for candidate in candidates)

@@ -8,8 +8,9 @@ import orjson
 import pytest
 import redis
 
-from contextvqa.queues import GENERATE, pending_key, rq_queue
+from contextvqa.queues import GENERATE, pending_key, rq_queue, run_key
 from contextvqa.records import ImageRecord, from_payload, prompt_digest, to_line
+from contextvqa.run_config import RunConfig
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.settings import Sampling
@@ -221,6 +222,39 @@ def test_a_run_begun_before_there_was_a_prompt_order_goes_on_image_first(
     assert "was begun with prompt_order 'image-first', not 'text-first'" in other.stderr
     assert known.returncode == 0, known.stderr
     assert len(records(connection)) == 1
+
+
+def test_the_gates_of_a_run_are_kept_and_others_refused(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.json", [{"image": "a.png"}])
+    same = ("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url)
+
+    assert run_contextvqa(*same, "--gate", "cap=drop", "--min-pairs", 2).returncode == 0
+
+    config = RunDirectory(runs_dir, "r").read_config()
+    assert config is not None
+    assert (config.quality.action("cap"), config.quality.min_pairs) == ("drop", 2)
+    assert RunConfig.decode(connection.hget(run_key("r"), "config") or b"") == config
+    done = run_contextvqa(*same)
+    assert done.returncode == 2
+    assert "was begun with gate cap 'drop', not 'flag', min_pairs 2, not 1" in done.stderr
+
+
+def test_a_gate_that_there_is_not_is_one_line_and_begins_no_run(
+    redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.json", [{"image": "a.png"}])
+
+    done = run_contextvqa(
+        *("enqueue", source, "--run", "r", "--runs-dir", runs_dir, "--redis-url", redis_url),
+        *("--gate", "capp=drop"),
+    )
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "--gate 'capp=drop' names no gate; there are truncated," in done.stderr
+    assert not (runs_dir / "r").exists()
 
 
 def test_a_run_of_the_same_name_from_another_directory_is_refused_while_one_is_on_its_way(

@@ -14,7 +14,7 @@ from contextvqa.pauses import pause_of, resume
 from contextvqa.queues import REFINE, rq_queue
 from contextvqa.records import ImageRecord, Rejection, record_key
 from contextvqa.run_directory import RunDirectory
-from contextvqa.settings import Sampling
+from contextvqa.settings import Gates, Sampling
 from tests.support import (
     clean_environment,
     contextvqa,
@@ -143,6 +143,45 @@ def test_a_damaged_run_is_paused_with_the_line_named_and_the_others_go_on(
     resume(connection, "r")
     assert run_contextvqa(*refiner, "--burst").returncode == 0
     assert sorted(line["id"] for line in read_lines(damaged.results_path)) == list(range(1, 11))
+
+
+def test_texts_are_judged_by_the_gates_of_their_own_run(
+    connection: redis.Redis, refiner: list[object], runs_dir: Path
+) -> None:
+    strict = RunDirectory(runs_dir, "strict")
+    strict.begin("m", Sampling(), "in.json", Gates(gates="off", gate=("cap=drop",)).quality())
+    enqueue_generations(connection, range(1, 4))
+    judged = refine_job(generation_of(replace(record(1), run="strict"), TEXT.format(number=1)))
+    with connection.pipeline() as pipeline:
+        bookkeeping.enqueue(pipeline, rq_queue(REFINE, connection), [judged])
+        pipeline.execute()
+
+    assert run_contextvqa(*refiner, "--burst").returncode == 0
+
+    (line,) = read_lines(strict.results_path)
+    assert [pair["answer"] for pair in line["context_vqa"]["qas"]] == ["1"]
+    assert line["meta"]["checks"]["gate.cap"][0]["evidence"] == "no"
+    lines = read_lines(runs_dir / "r" / "results.jsonl")
+    assert {len(line["context_vqa"]["qas"]) for line in lines} == {2}
+
+
+def test_a_run_whose_run_json_is_damaged_is_paused_until_it_is_mended(
+    connection: redis.Redis, refiner: list[object], runs_dir: Path
+) -> None:
+    directory = RunDirectory(runs_dir, "r")
+    written = directory.config_path.read_bytes()
+    directory.config_path.write_bytes(b"{")
+    enqueue_generations(connection, range(1, 4))
+
+    assert run_contextvqa(*refiner, "--burst").returncode == 0
+
+    why = pause_of(connection, "r")
+    assert why is not None
+    assert "run.json is not the run.json of this version" in why.message
+    directory.config_path.write_bytes(written)
+    resume(connection, "r")
+    assert run_contextvqa(*refiner, "--burst").returncode == 0
+    assert len(read_lines(directory.results_path)) == 3
 
 
 def test_sigterm_ends_an_idle_refiner_with_exit_code_0(

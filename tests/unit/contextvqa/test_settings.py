@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contextvqa.options import as_flags, environment_name, takes
-from contextvqa.settings import Daemon, Engine, Images, Lifetime, Rejects, Sampling, Store
+from contextvqa.settings import Daemon, Engine, Gates, Images, Lifetime, Rejects, Sampling, Store
 
 
 @pytest.fixture
@@ -89,3 +89,41 @@ def test_max_rejects_refuses_what_is_neither() -> None:
 def test_a_daemon_refuses_negative_times() -> None:
     with pytest.raises(ValueError, match="--drain-timeout-s is -1"):
         Daemon(drain_timeout_s=-1)
+
+
+def test_gates_are_a_preset_and_what_is_changed_of_it() -> None:
+    quality = Gates(
+        gates="sk-vqa-ir", gate=("cap=flag", "ir=off", "ir=flag"), min_pairs=2
+    ).quality()
+
+    asked = {name: action for name, action in quality.actions.items() if action != "off"}
+    assert asked == {"cap": "flag", "ir": "flag"}
+    assert quality.min_pairs == 2
+
+
+def test_gates_made_into_flags_give_another_command_the_same_gates() -> None:
+    flags = as_flags(Gates(gates="off", gate=("cap=flag", "ir=drop"), min_pairs=3))
+
+    assert flags[:6] == ["--gates", "off", "--gate", "cap=flag", "--gate", "ir=drop"]
+    assert flags[6:8] == ["--min-pairs", "3"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"gates": "strict"}, "--gates 'strict' is no preset; there are default, off, sk-vqa-ir"),
+        (
+            {"gate": ("capp=drop",)},
+            "--gate 'capp=drop' names no gate; there are truncated, refusal",
+        ),
+        ({"gate": ("cap",)}, "--gate 'cap' is no NAME=ACTION with one of off, flag, drop"),
+        ({"gate": ("cap=on",)}, "--gate 'cap=on' is no NAME=ACTION .*, as in cap=drop."),
+        ({"min_pairs": 0}, "--min-pairs is 0; it must be at least 1."),
+        ({"min_words": 50, "max_words": 40}, "--max-words is 40; it must be at least --min-words"),
+    ],
+)
+def test_wrong_gates_are_refused_with_what_was_expected(
+    values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Gates(**values)  # type: ignore[arg-type]

@@ -1,0 +1,70 @@
+"""run.json: what a run was begun with, and that it stays so."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from contextvqa.errors import UsageError
+from contextvqa.gates import Action, Quality
+from contextvqa.run_directory import RunConfig, RunDirectory
+from contextvqa.settings import Gates, Sampling
+
+STRICT = Gates(gate=("cap=drop",), min_pairs=2).quality()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path, "r")
+
+
+def test_a_run_keeps_its_gates(directory: RunDirectory) -> None:
+    directory.begin("m", Sampling(), "in.json", STRICT)
+
+    config = directory.read_config()
+
+    assert config is not None
+    assert config.quality == STRICT
+    assert config.quality.action("cap") is Action.DROP
+    assert RunConfig.decode(config.encode()) == config
+
+
+def test_another_quality_is_refused_and_named(directory: RunDirectory) -> None:
+    directory.begin("m", Sampling(), "in.json", STRICT)
+
+    with pytest.raises(UsageError) as caught:
+        directory.check("m", Sampling(), Quality())
+
+    assert "was begun with gate cap 'drop', not 'flag', min_pairs 2, not 1;" in str(caught.value)
+
+
+def test_the_same_gates_in_other_words_are_the_same(directory: RunDirectory) -> None:
+    directory.begin("m", Sampling(), "in.json", Gates(gates="sk-vqa-ir-cap").quality())
+
+    asked = Gates(gates="off", gate=("cap=drop", "ir=drop")).quality()
+
+    assert directory.check("m", Sampling(), asked) is not None
+
+
+def test_a_run_of_before_there_were_gates_has_the_default(directory: RunDirectory) -> None:
+    directory.begin("m", Sampling(), "in.json")
+    fields = orjson.loads(directory.config_path.read_bytes())
+    del fields["quality"]
+    directory.config_path.write_bytes(orjson.dumps(fields))
+
+    config = directory.check("m", Sampling())
+
+    assert config is not None
+    assert config.quality == Quality()
+
+
+def test_a_gate_that_came_later_has_its_default(directory: RunDirectory) -> None:
+    directory.begin("m", Sampling(), "in.json")
+    fields = orjson.loads(directory.config_path.read_bytes())
+    del fields["quality"]["actions"]["answer_form"]
+    directory.config_path.write_bytes(orjson.dumps(fields))
+
+    config = directory.check("m", Sampling())
+
+    assert config is not None
+    assert config.quality.action("answer_form") is Action.DROP
