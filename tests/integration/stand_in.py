@@ -20,6 +20,8 @@ GOOD = """A number.
 1. Question: Which is it?
    Answer: one
 """
+#: Options of runs whose poor texts are rejected at once.
+ONCE = ("--max-attempts", 1)
 #: A text that the refiner rejects as `parse.no_pairs`.
 BAD = "I cannot help with that."
 

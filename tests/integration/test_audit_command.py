@@ -21,7 +21,7 @@ from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from producer.ledger import Findings, Ledger
 from producer.live import LiveRecords
-from tests.integration.stand_in import BAD, GOOD, generate, work_off
+from tests.integration.stand_in import BAD, GOOD, ONCE, generate, work_off
 from tests.support import clean_environment, contextvqa, read_lines, run_contextvqa
 
 KINDS = ("missing", "stuck", "doubled", "damaged")
@@ -41,7 +41,7 @@ def places(connection: redis.Redis, redis_url: str, runs_dir: Path, source: Path
     """A run of four queued records; the options that name its places."""
     assert connection.ping()
     places: list[object] = ["--runs-dir", runs_dir, "--redis-url", redis_url]
-    assert run_contextvqa("enqueue", source, "--run", "r", *places).returncode == 2
+    assert run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places).returncode == 2
     return places
 
 
@@ -145,7 +145,7 @@ def test_a_job_that_was_deleted_is_stuck_and_enqueue_cures_it(
         "contextvqa: error: run 'r' is not consistent: 1 stuck; "
         "`contextvqa enqueue INPUT --run r` re-creates missing and stuck records."
     )
-    run_contextvqa("enqueue", source, "--run", "r", *places)
+    run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places)
     assert audit(*places, "--input", source)[0] == 0
 
 
@@ -160,7 +160,7 @@ def test_a_job_that_stands_in_no_queue_is_stuck(
     (example,) = report["findings"]["stuck"]["examples"]
     assert example.endswith(f"; first of all DEL rq:job:{job}")
     connection.delete(f"rq:job:{job}")
-    run_contextvqa("enqueue", source, "--run", "r", *places)
+    run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places)
     assert audit(*places)[0] == 0
 
 
@@ -178,7 +178,7 @@ def test_what_redis_lost_is_missing_and_enqueue_cures_it(
     (example,) = report["findings"]["missing"]["examples"]
     assert example == f"row {lost['id']} of {source}, key {lost['meta']['key']}"
     assert "1 missing" in said
-    run_contextvqa("enqueue", source, "--run", "r", *places)
+    run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places)
     code, report, _ = audit(*places, "--input", source)
     assert (code, counts(report)) == (0, (2, 1, 1))
 
@@ -244,7 +244,7 @@ def test_a_run_whose_embedded_server_is_down_has_nothing_pending(
     runs_dir: Path, source: Path
 ) -> None:
     with EmbeddedServer(runs_dir / "r" / "redis"):
-        run_contextvqa("enqueue", source, "--run", "r", "--runs-dir", runs_dir)
+        run_contextvqa("enqueue", source, "--run", "r", *ONCE, "--runs-dir", runs_dir)
 
     code, report, _ = audit("--runs-dir", runs_dir)
     assert (code, report["pending"]) == (0, None)
@@ -275,7 +275,7 @@ def test_what_is_enqueued_and_what_ends_between_two_looks_is_not_missing(
     grown.write_text('{"image": "a.png"}\n{"image": "e.png"}\n{"image": "f.png"}\n')
     ledger = Ledger(RunDirectory(runs_dir, "r"), connection)
     work_off(connection, lambda _: GOOD, places)
-    run_contextvqa("enqueue", grown, "--run", "r", *places)
+    run_contextvqa("enqueue", grown, "--run", "r", *ONCE, *places)
 
     counts = ledger.compare((str(grown),))
 
@@ -303,7 +303,7 @@ def test_a_run_at_work_is_consistent_at_every_look(
     source = tmp_path / "many.jsonl"
     source.write_bytes(b"".join(b'{"image": "%d.png"}\n' % number for number in range(2000)))
     places: list[object] = ["--runs-dir", runs_dir, "--redis-url", redis_url]
-    run_contextvqa("enqueue", source, "--run", "r", *places)
+    run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places)
     with subprocess.Popen(
         contextvqa("refiner", "--until-stdin-closes", *places),
         stdin=subprocess.PIPE,

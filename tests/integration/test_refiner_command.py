@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from contextvqa import bookkeeping
+from contextvqa.gates import Quality
 from contextvqa.jobs import refine_job, reject_job
 from contextvqa.pauses import pause_of, resume
 from contextvqa.queues import REFINE, rq_queue
@@ -51,7 +52,7 @@ def enqueue_generations(connection: redis.Redis, numbers: range, text: str = TEX
 
 @pytest.fixture
 def refiner(redis_url: str, runs_dir: Path) -> list[object]:
-    RunDirectory(runs_dir, "r").begin("m", Sampling(), "in.json")
+    RunDirectory(runs_dir, "r").begin("m", Sampling(), "in.json", Quality(max_attempts=1))
     return ["refiner", "--redis-url", redis_url, "--runs-dir", runs_dir]
 
 

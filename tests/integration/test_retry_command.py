@@ -14,7 +14,7 @@ from contextvqa.records import derive_seed
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 from contextvqa.server import EmbeddedServer, running_url
-from tests.integration.stand_in import BAD, GOOD, generate, lines_of, work_off
+from tests.integration.stand_in import BAD, GOOD, ONCE, generate, lines_of, work_off
 from tests.support import run_contextvqa
 
 TEXTS = {"good.png": GOOD, "bad.png": BAD, "worse.png": BAD, "gone.png": None}
@@ -31,7 +31,7 @@ def source(tmp_path: Path) -> Path:
 def places(connection: redis.Redis, redis_url: str, runs_dir: Path, source: Path) -> list[object]:
     """A complete run of one result and three rejects; the options that name its places."""
     places: list[object] = ["--runs-dir", runs_dir, "--redis-url", redis_url]
-    assert run_contextvqa("enqueue", source, "--run", "r", *places).returncode == 0
+    assert run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places).returncode == 0
     work_off(connection, lambda record: TEXTS[record.image[0]], places)
     return places
 
@@ -132,7 +132,7 @@ def test_a_retried_reject_whose_job_is_lost_is_a_reject_again_once_enqueue_has_l
     run_contextvqa("retry", "r", "--all", *places)
     connection.delete(Job.key_for(job_id("r", key_of(run, "bad.png"), Kind.GENERATE)))
 
-    run_contextvqa("enqueue", source, "--run", "r", *places)
+    run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places)
 
     assert Runs(connection).num_pending("r") == 2
     assert run_contextvqa("retry", "r", "--all", *places, "--json").stdout.startswith(
@@ -193,7 +193,7 @@ def test_records_whose_prompt_is_lost_wait_for_enqueue_to_write_it_again(
     rows = [{"image": "a.png", "conversation": conversation}, {"image": "b.png"}]
     source.write_bytes(orjson.dumps(rows))
     places: list[object] = ["--runs-dir", runs_dir, "--redis-url", redis_url]
-    enqueue = ["enqueue", source, "--run", "r", *places]
+    enqueue = ["enqueue", source, "--run", "r", *ONCE, *places]
     run_contextvqa(*enqueue)
     work_off(connection, lambda _: BAD, places)
     connection.delete(prompts_key("r"))
@@ -219,7 +219,7 @@ def test_a_prompt_that_travelled_in_its_job_is_found_in_the_rejects_line(
     ]
     source.write_bytes(orjson.dumps(rows))
     places: list[object] = ["--runs-dir", runs_dir, "--redis-url", redis_url]
-    run_contextvqa("enqueue", source, "--run", "r", *places)
+    run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places)
     work_off(connection, lambda record: BAD if record.prompt else GOOD, places)
 
     run_contextvqa("retry", "r", "--all", *places)
@@ -234,7 +234,7 @@ def test_rejects_are_held_back_at_the_high_water_mark_and_a_run_at_rest_takes_no
     # Given a run of `contextvqa run`, complete, whose server has stopped
     directory = RunDirectory(runs_dir, "r")
     with EmbeddedServer(directory.redis_path) as server, connect(server.url) as connection:
-        run_contextvqa("enqueue", source, "--run", "r", "--runs-dir", runs_dir)
+        run_contextvqa("enqueue", source, "--run", "r", *ONCE, "--runs-dir", runs_dir)
         places: list[object] = ["--runs-dir", runs_dir, "--redis-url", server.url]
         work_off(connection, lambda record: TEXTS[record.image[0]], places)
 
@@ -255,7 +255,7 @@ def test_rejects_are_held_back_at_the_high_water_mark_and_a_run_at_rest_takes_no
 def test_the_server_of_a_run_at_work_is_used_and_left_running(runs_dir: Path, source: Path) -> None:
     directory = RunDirectory(runs_dir, "r")
     with EmbeddedServer(directory.redis_path) as server, connect(server.url) as connection:
-        run_contextvqa("enqueue", source, "--run", "r", "--runs-dir", runs_dir)
+        run_contextvqa("enqueue", source, "--run", "r", *ONCE, "--runs-dir", runs_dir)
         places: list[object] = ["--runs-dir", runs_dir, "--redis-url", server.url]
         work_off(connection, lambda record: TEXTS[record.image[0]], places)
 
@@ -272,7 +272,7 @@ def test_a_run_that_is_about_to_start_its_server_is_not_disturbed(
 ) -> None:
     directory = RunDirectory(runs_dir, "r")
     with EmbeddedServer(directory.redis_path):
-        run_contextvqa("enqueue", source, "--run", "r", "--runs-dir", runs_dir)
+        run_contextvqa("enqueue", source, "--run", "r", *ONCE, "--runs-dir", runs_dir)
 
     with directory.alone():
         done = run_contextvqa("retry", "r", "--all", "--runs-dir", runs_dir)

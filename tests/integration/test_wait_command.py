@@ -14,7 +14,7 @@ from contextvqa.pauses import Pause, pause
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Sampling
-from tests.integration.stand_in import BAD, GOOD, work_off
+from tests.integration.stand_in import BAD, GOOD, ONCE, work_off
 from tests.support import clean_environment, contextvqa, run_contextvqa, wait_until
 
 
@@ -24,7 +24,7 @@ def places(redis_url: str, runs_dir: Path, tmp_path: Path) -> list[object]:
     source = tmp_path / "in.jsonl"
     source.write_text('{"image": "a.png"}\n{"image": "b.png"}\n{"image": "c.png"}\n')
     places: list[object] = ["--runs-dir", runs_dir, "--redis-url", redis_url]
-    assert run_contextvqa("enqueue", source, "--run", "r", *places).returncode == 0
+    assert run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places).returncode == 0
     return places
 
 
@@ -117,7 +117,7 @@ def test_a_server_that_restarts_is_waited_for(runs_dir: Path, tmp_path: Path) ->
     source.write_text('{"image": "a.png"}\n')
     with EmbeddedServer(tmp_path / "redis") as server, connect(server.url) as connection:
         places: list[object] = ["--runs-dir", runs_dir, "--redis-url", server.url]
-        assert run_contextvqa("enqueue", source, "--run", "r", *places).returncode == 0
+        assert run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places).returncode == 0
         with subprocess.Popen(
             contextvqa("wait", "r", *places), stderr=subprocess.PIPE, env=clean_environment()
         ) as process:
