@@ -8,6 +8,7 @@ book expects that, in the rejects; nothing in any queue or registry that is on i
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ class Entry:
     def key(self) -> str:
         """As the product derives it."""
         return record_key(self.id, (self.image,), self.prompt)
+
+    @property
+    def num_attempts(self) -> int:
+        """How often the engine is asked, if each attempt is made once."""
+        return next(n for n in count(1) if not is_poor(derive_seed(self.key, n)))
 
     @property
     def row(self) -> dict[str, Any]:
