@@ -10,6 +10,8 @@ from enum import IntEnum, auto
 from typing import NamedTuple
 
 from refiner import labels, patterns
+from refiner.text import collapse
+from refiner.words import KNOWN, names_article, names_pairs, words_of
 
 
 class Kind(IntEnum):
@@ -37,6 +39,16 @@ class Kind(IntEnum):
     RULE = auto()
 
 
+class Mark(IntEnum):
+    """What a line without a label is set off by."""
+
+    NONE = auto()
+    BULLET = auto()
+    NUMBER = auto()
+    HASHES = auto()
+    BOLD = auto()
+
+
 class Line(NamedTuple):
     """One line, or what a label in the middle of a line begins. White space is collapsed."""
 
@@ -45,27 +57,26 @@ class Line(NamedTuple):
     text: str
     #: As written.
     raw: str
-    is_numbered: bool = False
-    #: Has no label and ends in a question mark.
-    is_asking: bool = False
+    mark: Mark = Mark.NONE
 
 
 #: Longest line that is taken for a heading made of known words.
 _MAX_HEADING_CHARS = 80
 #: Longest line that is taken for a chat model's announcement of what follows.
-_MAX_ANNOUNCEMENT_CHARS = 200
-_MAX_CHATTER_CHARS = max(map(len, labels.CHATTER))
+_MAX_ANNOUNCEMENT_CHARS = 250
 _LABEL_KINDS = {
     **dict.fromkeys(labels.QUESTION, Kind.QUESTION),
     **dict.fromkeys(labels.ANSWER, Kind.ANSWER),
     **dict.fromkeys(labels.ASIDE, Kind.ASIDE),
 }
+_LABELLED = (Kind.QUESTION, Kind.ANSWER)
 _COLON_ENDS = tuple(labels.COLONS)
 _QUESTION_ENDS = tuple(labels.QUESTION_MARKS)
-_AFTER_QUESTION_MARK = '*_ "”)'
-_PAIRS_WORDS = labels.QUESTION | labels.ANSWER | labels.PAIRS | labels.PAIRS_FILLERS
-_ARTICLE_WORDS = labels.ARTICLE | labels.ARTICLE_FILLERS | labels.CONTEXT | labels.TITLE
-_HEADING_WORDS = _PAIRS_WORDS | _ARTICLE_WORDS
+_AFTER_QUESTION_MARK = '*_` "”»」)）'
+_FENCE = "```"
+_HEADING_BEGINS = ("#", "**", "__", "--", "==")
+#: Stands between pairs, or parts of one, on the same line.
+_BETWEEN_LABELS = " /|;–—→•-"
 
 _BLANK = Line(Kind.BLANK, "", "")
 
@@ -73,77 +84,98 @@ _BLANK = Line(Kind.BLANK, "", "")
 def read_lines(text: str) -> list[Line]:
     r"""Return the lines of a text with `\n` line ends; a text that ends in one ends in a BLANK."""
     lines: list[Line] = []
-    for written in text.split("\n"):
-        row = " ".join(written.split())
+    for written in collapse(text).split("\n"):
+        row = written.strip(" >") if written[:1] == ">" else written.strip()
         if not row:
             lines.append(_BLANK)
-        elif patterns.LABEL_SIGN.search(row):
-            lines.extend(map(_classify, _pieces(row)))
+            continue
+        line = _classify(row)
+        if _may_hold_labels(line):
+            lines.extend(_split_at_labels(line))
         else:
-            lines.append(_classify(row))
+            lines.append(line)
     return lines
 
 
-def _pieces(row: str) -> Iterator[str]:
-    """Split a row before each label inside it, where it may be a row of pairs at all."""
-    word, position = _first_word(row)
-    separator = patterns.SEPARATOR.match(row, position) if word in _LABEL_KINDS else None
-    start = 0
-    if separator or any(mark in row for mark in labels.QUESTION_MARKS):
-        position = separator.end() if separator else position
-        while patterns.LABEL_SIGN.search(row, position) and (
-            found := patterns.INLINE_LABEL.search(row, position)
-        ):
-            yield row[start : found.start()]
-            start, position = found.end(), found.end(found.lastgroup or 0)
-    yield row[start:]
+def _may_hold_labels(line: Line) -> bool:
+    """Whether a line may hold several pairs, or parts of one: only where it is set off, or asks."""
+    text = line.text
+    return (
+        line.kind in _LABELLED
+        or line.mark is not Mark.NONE
+        or any(mark in text for mark in labels.QUESTION_MARKS)
+    ) and patterns.LABEL_SIGN.search(text) is not None
 
 
-def _first_word(row: str) -> tuple[str, int]:
-    """Return the first word, without a numeral at its end, and where it ends; else "", 0."""
-    head = patterns.HEAD.match(row)
-    if head is None or head["word"] is None:
-        return "", 0
-    return head["word"].casefold().rstrip(labels.NUMERALS), head.end()
+def _split_at_labels(line: Line) -> Iterator[Line]:
+    """Split a line before each label inside it."""
+    text = line.text
+    label = patterns.INLINE_LABEL if line.kind in _LABELLED else patterns.INLINE_LABEL_AFTER_PAUSE
+    found = label.search(text)
+    if found is None:
+        yield line
+        return
+    piece = _without_separator(text[: found.start()])
+    yield line._replace(text=piece, raw=piece)
+    while found is not None:
+        begin, position = found.end(), found.end(found.lastgroup or 0)
+        found = patterns.INLINE_LABEL.search(text, position)
+        yield _classify(_without_separator(text[begin : found.start()]) if found else text[begin:])
+
+
+def _without_separator(piece: str) -> str:
+    return piece.rstrip(_BETWEEN_LABELS) or piece
 
 
 def _classify(row: str) -> Line:
-    word, position = _first_word(row)
-    if row.startswith("```") or not (word or any(map(str.isalnum, row))):
-        return Line(Kind.RULE, "", row)
+    head = patterns.HEAD.match(row)
+    written = head["word"] if head else None
+    if head is None or written is None:
+        return _wordless(row)
+    word = written.casefold()
+    if not word.isascii():
+        word = word.rstrip(labels.NUMERALS)
     found = None
     if word in _LABEL_KINDS:
-        found = _labelled(row, position, _LABEL_KINDS[word])
-    if found is None and word in _HEADING_WORDS:
+        found = _labelled(row, head.end(), _LABEL_KINDS[word])
+    if found is None and (word in KNOWN or not word.isascii()):
         found = _heading_of_words(row)
-    if found is None:
-        found = _announcement(row, word)
+    if found is None and len(row) <= _MAX_ANNOUNCEMENT_CHARS:
+        found = _announcement(row)
     if found is None and not row[0].isalpha():
-        found = _hashed(row) or _item(row)
-    return found or Line(Kind.TEXT, row, row, is_asking=_is_asking(row))
+        found = _marked(row)
+    return found or Line(Kind.TEXT, row, row)
+
+
+def _wordless(row: str) -> Line:
+    if patterns.NUMBER_ALONE.match(row) or not any(map(str.isalnum, row)):
+        return Line(Kind.RULE, "", row)
+    return _marked(row) or Line(Kind.TEXT, row, row)
 
 
 def _labelled(row: str, position: int, kind: Kind) -> Line | None:
     """Return the line whose label's word ends at *position*."""
     separator = patterns.SEPARATOR.match(row, position)
-    if separator is None and kind is Kind.QUESTION and _is_asking(row):
+    if separator is None and kind is Kind.QUESTION and is_asking(row):
         separator = patterns.BARE_SEPARATOR.match(row, position)
     if separator is None:
         return None
     text = row[separator.end() :]
-    if row.startswith("(") and text.endswith(")") and "(" not in text:
+    if row[0] == "(" and text[-1:] == ")" and text.count(")") > text.count("("):
         text = text[:-1]  # "(Answer: Paris)" is bracketed as a whole.
     return Line(kind, text, row)
 
 
 def _heading_of_words(row: str) -> Line | None:
     """Return the heading that is made of known words only: as a whole, or up to its colon."""
-    if len(row) <= _MAX_HEADING_CHARS and _names_pairs(_words(row)):
+    if len(row) <= _MAX_HEADING_CHARS and names_pairs(words_of(row)):
         return Line(Kind.PAIRS, "", row)
-    head, *rest = patterns.COLON_SPLIT.split(row, 1)
-    words = _words(head) if len(head) <= _MAX_HEADING_CHARS else set()
-    text = rest[0].lstrip("*_ ") if rest else ""
-    if not words <= _ARTICLE_WORDS:
+    colon = patterns.COLON.search(row, 0, _MAX_HEADING_CHARS)
+    if colon is None and len(row) > _MAX_HEADING_CHARS:
+        return None
+    words = words_of(row[: colon.start()] if colon else row)
+    text = row[colon.end() :].lstrip("*_ ") if colon else ""
+    if not names_article(words):
         return None
     if words & labels.TITLE:
         return Line(Kind.HEADING, "", row)
@@ -154,53 +186,41 @@ def _heading_of_words(row: str) -> Line | None:
     return None
 
 
-def _words(text: str) -> set[str]:
-    return {word.casefold() for word in patterns.WORD.findall(text)}
-
-
-def _names_pairs(words: set[str]) -> bool:
-    is_named = words & labels.PAIRS or (words & labels.QUESTION and words & labels.ANSWER)
-    return bool(is_named) and words <= _PAIRS_WORDS
-
-
-def _announcement(row: str, word: str) -> Line | None:
-    """Return "Here is the article:" and "Here are question-answer pairs:" as headings."""
-    if len(row) > _MAX_ANNOUNCEMENT_CHARS:
+def _announcement(row: str) -> Line | None:
+    """Return "Here is the article:" and "## The question-answer pairs" as headings."""
+    is_chatter = patterns.CHATTER.match(row) is not None
+    is_heading = row.startswith(_HEADING_BEGINS) and not is_asking(row)
+    if not (is_chatter or is_heading or row.rstrip("*_ ").endswith(_COLON_ENDS)):
         return None
-    is_chatter = row[:_MAX_CHATTER_CHARS].casefold().startswith(labels.CHATTER)
-    is_announcement = is_chatter or row.rstrip("*_ ").endswith(_COLON_ENDS)
-    mention = patterns.MENTION.search(row) if is_announcement else None
-    if mention is None:
-        return None
-    if mention["pairs"]:
-        return Line(Kind.PAIRS, "", row) if patterns.ANSWER_MENTION.search(row) else None
-    is_heading = is_chatter or mention["wikipedia"] or word in labels.ARTICLE
-    return Line(Kind.ARTICLE, "", row) if is_heading else None
+    if patterns.PAIRS_MENTION.search(row) and patterns.ANSWER_MENTION.search(row):
+        return Line(Kind.PAIRS, "", row)
+    if patterns.WIKIPEDIA_MENTION.search(row) or (
+        is_chatter and patterns.ARTICLE_MENTION.search(row)
+    ):
+        return Line(Kind.ARTICLE, "", row)
+    return None
 
 
-def _hashed(row: str) -> Line | None:
-    """Return a Markdown or wiki heading, unless it is a question set as one."""
-    marker = patterns.HASHED.match(row)
-    if marker is None:
-        return None
-    text = row[marker.end() :]
-    if _is_asking(text):
-        return _item(text) or Line(Kind.TEXT, text, text, is_asking=True)
-    return Line(Kind.HEADING, "", row)
+def _marked(row: str) -> Line | None:
+    """Return a line that is set off by a marker: a list item, a heading or a fence."""
+    if row.startswith(_FENCE):
+        return Line(Kind.RULE, "", row)
+    hashes = patterns.HASHED.match(row)
+    if hashes:
+        text = row[hashes.end() :]
+        number = patterns.ITEM.match(text)
+        text = text[number.end() :] if number else text
+        # A question may be set as a heading.
+        return Line(Kind.TEXT if is_asking(text) else Kind.HEADING, text, text, Mark.HASHES)
+    item = patterns.ITEM.match(row)
+    if item:
+        mark = Mark.NUMBER if item["number"] else Mark.BULLET
+        return Line(Kind.ITEM, row[item.end() :], row, mark)
+    if row.startswith("**") and row.rstrip(":： ").endswith("**"):
+        return Line(Kind.TEXT, row, row, Mark.BOLD)
+    return None
 
 
-def _item(row: str) -> Line | None:
-    marker = patterns.ITEM.match(row)
-    if marker is None:
-        return None
-    return Line(
-        Kind.ITEM,
-        row[marker.end() :],
-        row,
-        is_numbered=marker["number"] is not None,
-        is_asking=_is_asking(row),
-    )
-
-
-def _is_asking(row: str) -> bool:
-    return row.rstrip(_AFTER_QUESTION_MARK).endswith(_QUESTION_ENDS)
+def is_asking(text: str) -> bool:
+    """Whether a text ends in a question mark."""
+    return text.rstrip(_AFTER_QUESTION_MARK).endswith(_QUESTION_ENDS)

@@ -280,6 +280,7 @@ def test_every_failure_says_why_on_one_line() -> None:
         Reason.PARSE_EMPTY,
         Reason.PARSE_NO_CONTEXT,
         Reason.PARSE_NO_PAIRS,
+        Reason.PARSE_REFUSAL,
         Reason.PARSE_TRUNCATED,
     }
     assert all(failure.message and "\n" not in failure.message for failure in failures)

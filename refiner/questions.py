@@ -1,0 +1,150 @@
+"""Which lines begin a question, and where the pairs begin, in each of the line layouts."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from refiner import labels, patterns
+from refiner.draft import Layout
+from refiner.lines import Kind, Line, Mark, is_asking
+
+_NO_CONTENT = (Kind.BLANK, Kind.RULE, Kind.HEADING, Kind.PAIRS)
+_TEXT = (Kind.TEXT, Kind.ITEM)
+#: What stands above a question without being one.
+_ABOVE = (Kind.BLANK, Kind.RULE)
+
+
+def find_questions(lines: Sequence[Line], layout: Layout) -> Collection[int]:
+    """Return the indices of the lines that begin a question; none where the layout is another."""
+    kinds = [line.kind for line in lines]
+    if layout is Layout.UNLABELLED:
+        return set(_unlabelled(lines))
+    if layout is not Layout.LABELLED_QUESTIONS and Kind.ANSWER not in kinds:
+        return ()
+    if layout is Layout.LABELLED_ANSWERS:
+        return set(_answered(lines))
+    return {index for index, kind in enumerate(kinds) if kind is Kind.QUESTION}
+
+
+def find_start(lines: Sequence[Line], questions: Collection[int], layout: Layout) -> int | None:
+    """
+    Return the index at which the article ends: that of the pairs' heading, or first question.
+
+    A heading with a question right below it is certain. Without one, the first question that is
+    answered counts, or the last heading between article and that question.
+    """
+    heading = _first_heading(lines, questions)
+    if heading is not None:
+        return heading
+    question = _first_answered(lines, questions, layout)
+    if question is None:
+        return None
+    is_article_seen = False
+    start = question
+    for index, line in enumerate(lines[:question]):
+        is_article_seen = is_article_seen or line.kind in _TEXT or line.kind is Kind.QUESTION
+        if line.kind is Kind.PAIRS and is_article_seen:
+            start = index
+    return start
+
+
+def _first_heading(lines: Sequence[Line], questions: Collection[int]) -> int | None:
+    heading = None
+    for index, line in enumerate(lines):
+        if line.kind is Kind.PAIRS:
+            heading = index if heading is None else heading
+        elif heading is not None:
+            if index in questions:
+                return heading
+            if line.kind not in _NO_CONTENT:
+                heading = None
+    return None
+
+
+def _first_answered(
+    lines: Sequence[Line], questions: Collection[int], layout: Layout
+) -> int | None:
+    is_labelled = layout in {Layout.LABELLED, Layout.LABELLED_ANSWERS}
+    question = None
+    for index, line in enumerate(lines):
+        if index in questions:
+            question = index
+            if not is_labelled and patterns.ASKED_AND_ANSWERED.match(line.text):
+                return question
+        elif question is None or line.kind in _NO_CONTENT:
+            continue
+        elif line.kind is Kind.ANSWER or not is_labelled:
+            return question
+        elif layout is Layout.LABELLED_ANSWERS:
+            question = None  # Without a label, only the line right before an answer is certain.
+    return None
+
+
+def _answered(lines: Sequence[Line]) -> Iterator[int]:
+    """Yield lines that are numbered or ask; from the first one on, any block above an answer."""
+    block: int | None = None
+    is_asked = is_broken = is_list = False
+    for index, line in enumerate(lines):
+        if line.kind in _ABOVE:
+            is_broken = True
+        elif line.kind is Kind.ANSWER:
+            if is_asked and block is not None:
+                yield block
+            block, is_list = None, not line.text
+        elif line.kind in _TEXT or line.mark is not Mark.NONE:
+            if is_asking(line.text) or (line.mark is Mark.NUMBER and not is_list):
+                yield index
+                block, is_asked = index, True
+            elif is_broken or block is None:
+                block = index
+            is_broken = False
+            is_list = is_list and line.kind is Kind.ITEM
+
+
+def _unlabelled(lines: Sequence[Line]) -> Iterator[int]:
+    """
+    Yield lines that ask, below a heading or else from the first one that is marked.
+
+    What marks the first of them, marks the others, so that they need not end in a question mark.
+    """
+    first = _first_unlabelled(lines)
+    if first is None:
+        return
+    mark = lines[first].mark
+    for index in range(first, len(lines)):
+        line = lines[index]
+        if line.kind in _TEXT or line.mark is not Mark.NONE:
+            is_alike = mark in _TELLING and line.mark is mark
+            if is_alike or _asks(line):
+                yield index
+
+
+def _first_unlabelled(lines: Sequence[Line]) -> int | None:
+    """Return the first question below a heading, else the first that is marked."""
+    marked = None
+    alike = None
+    asking_marks: set[Mark] = {line.mark for line in lines if _asks(line)}
+    is_below_heading = False
+    for index, line in enumerate(lines):
+        if line.kind is Kind.PAIRS:
+            is_below_heading = True
+        elif line.kind in _TEXT or line.mark is not Mark.NONE:
+            if _asks(line):
+                if is_below_heading:
+                    return index
+                if marked is None and line.mark is not Mark.NONE:
+                    marked = index
+            elif is_below_heading and alike is None and line.mark in _TELLING:
+                alike = index if line.mark in asking_marks else None
+            is_below_heading = False
+    return marked if alike is None else alike
+
+
+#: A line with one of these is a question where the first question has it.
+_TELLING = (Mark.NUMBER, Mark.HASHES, Mark.BOLD)
+
+
+def _asks(line: Line) -> bool:
+    """Whether a line is a question, or begins with one and goes on with its answer."""
+    is_marked = line.mark is not Mark.NONE or line.raw.startswith("**")
+    return is_asking(line.text) or (
+        is_marked and any(mark in line.text for mark in labels.QUESTION_MARKS)
+    )
