@@ -37,11 +37,12 @@ PAIRS = _words(
     "问答 問答 质问 質疑応答",
 )
 
+ANSWERS = _words("respuestas réponses reponses antworten respostas risposte antwoorden ответы")
+
 #: May stand in a heading of the pairs beside the words above.
-PAIRS_FILLERS = _words(
+PAIRS_FILLERS = ANSWERS | _words(
     "and with their the these following section part sample example examples set list",
     "based on about for from of to article passage image text wikipedia generated",
-    "respuestas réponses reponses antworten respostas risposte antwoorden ответы",
     "y et und e en и de di con mit avec com sobre sur zum zur zu",
     "对 對 部分 ペア リスト 例 一覧 및",
 )

@@ -138,15 +138,16 @@ def _pairs_of(value: object, depth: int = 0) -> Iterator[QA]:
     """Yield the pairs of a value: objects, members that are numbered, questions as keys, lists."""
     if depth > _MAX_DEPTH:
         return
-    if isinstance(value, list):
-        is_pair = len(value) == 2 and isinstance(value[0], str) and is_asking(value[0])  # noqa: PLR2004
-        written = [value] if is_pair else []
-        inner = [] if is_pair else value
-    elif isinstance(value, dict):
-        written = _members_of_pairs(value) or [pair for pair in value.items() if is_asking(pair[0])]
-        inner = [] if written else list(value.values())
-    else:
-        return
+    written: list[tuple[object, object]] = []
+    inner: list[object] = []
+    match value:
+        case [str() as question, answer] if is_asking(question):
+            written = [(question, answer)]
+        case list():
+            inner = value
+        case dict():
+            written = _members_of_pairs(value) or _questions_as_keys(value)
+            inner = [] if written else list(value.values())
     for question, answer in written:
         qa = _make_qa(question, answer)
         if qa:
@@ -166,6 +167,13 @@ def _members_of_pairs(value: dict[str, object]) -> list[tuple[object, object]]:
         elif letters in labels.ANSWER:
             answers[digits] = item
     return [(item, answers[number]) for number, item in questions.items() if number in answers]
+
+
+def _questions_as_keys(value: dict[str, object]) -> list[tuple[object, object]]:
+    asking = [key for key in value if is_asking(key)]
+    # Of questions, not every one need end in a question mark.
+    keys = value if 2 * len(asking) > len(value) else asking
+    return [(key, value[key]) for key in keys]
 
 
 def _letters(key: str) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from contextvqa.records import QA
-from refiner import patterns
+from refiner import labels, patterns
 from refiner.article import read_article
 from refiner.draft import Draft, Layout, make_qa
-from refiner.lines import Kind, Line, read_lines
+from refiner.lines import Kind, Line, Mark, read_lines
 from refiner.questions import find_questions, find_start
 
 #: From the most certain layout to the least: the first that finds a pair counts.
@@ -26,6 +26,7 @@ _LAYOUTS = (
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 _WITH_QUESTION_LABELS = (Layout.LABELLED, Layout.LABELLED_QUESTIONS)
 _TEXT = (Kind.TEXT, Kind.ITEM, Kind.QUESTION)
+_COLON_ENDS = tuple(labels.COLONS)
 _STRUCTURE = (Kind.BLANK, Kind.RULE, Kind.HEADING, Kind.PAIRS)
 
 
@@ -112,7 +113,8 @@ class _Pair:
     #: One entry per item of a list of answers, each the lines it is written on.
     answers: list[list[str]] = field(default_factory=list)
     num_blanks: int = 0
-    is_listed: bool = False
+    #: What the items of a list of answers begin with.
+    mark: Mark = Mark.NONE
     is_closed: bool = False
 
     @classmethod
@@ -138,22 +140,32 @@ class _Pair:
         return True
 
     def _answers(self, line: Line) -> bool:
-        """Add a line to the answer. An empty line ends it, unless a list goes on after it."""
-        goes_on = self.is_listed and line.kind is Kind.ITEM
-        self.is_closed = self.is_closed or (
-            self.num_blanks > 0 and self._is_answered() and not goes_on
-        )
+        """Add a line to the answer; return whether it is part of it."""
+        self.is_closed = self.is_closed or (self._is_answered() and self._ends_before(line))
         if self.is_closed:
             return False
         self.num_blanks = 0
         if line.kind is Kind.ITEM:
-            self.is_listed = True
+            self.mark = line.mark
             self.answers.append([line.text])
         elif self.answers:
             self.answers[-1].append(line.raw)
         else:
             self.answers.append([line.raw])
         return True
+
+    def _ends_before(self, line: Line) -> bool:
+        """Whether a line is no part of the answer: below an empty line, or an item out of place."""
+        if line.kind is not Kind.ITEM:
+            return self.num_blanks > 0
+        if self.is_listed:
+            return line.mark is not self.mark
+        return not self.answers[-1][-1].endswith(_COLON_ENDS)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the answer is a list of items."""
+        return self.mark is not Mark.NONE
 
     @property
     def is_ended(self) -> bool:

@@ -60,10 +60,11 @@ SEPARATOR = re.compile(
 )
 #: As above without any sign, which only a question's own question mark makes believable.
 BARE_SEPARATOR = re.compile(r" (?:\d{1,3} )?(?=[A-Z])|\.? ?\d{1,3}\.? (?=\S)")
+_SIGN = rf"(?:{_DASH}+|[-=]>|[→➔➜➤⇒])"
 #: A question and the answer behind it, neither with a label.
 ASKED_AND_ANSWERED = re.compile(
-    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?= )|[？][*_]*)) ?"
-    rf"(?:(?:{_DASH}+|[-=]>|[→➔➜➤⇒:：=|•/]) ?)?"
+    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?= )|[？][*_]*|\.[*_]*(?= {_SIGN} ))) ?"
+    rf"(?:(?:{_SIGN}|[:：=|•/]) ?)?"
     r"(?:\((?P<bracketed>[^()]+)\)|(?P<answer>[^\s*_].*|[*_]+[^\s*_].*))\Z",
     re.DOTALL,
 )
@@ -75,17 +76,21 @@ _AGREEMENT = rf"(?:{_any(labels.AGREEMENTS)}) ?[,.!:;，。！：、]"
 AGREEMENT = re.compile(rf"[*_¡]*{_AGREEMENT}", re.IGNORECASE)
 CHATTER = re.compile(rf"[*_¡]*(?:{_AGREEMENT}|{_any(labels.ANNOUNCEMENTS)})", re.IGNORECASE)
 
-_QUESTIONS = _any(w for w in labels.QUESTION | labels.PAIRS if len(w) > 2)
+#: Shorter ones are too often a part of other words.
+_MIN_MENTION_CHARS = 3
+_QUESTIONS = _any(
+    word for word in labels.QUESTION | labels.PAIRS if len(word) >= _MIN_MENTION_CHARS
+)
 _ANSWERS = _any(
-    w for w in labels.ANSWER | {"respuestas", "réponses", "antworten", "respostas"} if len(w) > 2
+    word for word in labels.ANSWER | labels.ANSWERS if len(word) >= _MIN_MENTION_CHARS
 )
 _JOINED = r"问题|问答|問答|質問|问|질문"
 #: What an announcement is about. Words of scripts with spaces must be whole words.
 PAIRS_MENTION = re.compile(
-    rf"\b(?:{_QUESTIONS}|q ?& ?a)\b|{_JOINED}|\b(?:domande|vragen|вопрос\w*)\b", re.IGNORECASE
+    rf"\b(?:{_QUESTIONS}|q ?& ?a)\b|{_JOINED}", re.IGNORECASE
 )
 ANSWER_MENTION = re.compile(
-    rf"\b(?:{_ANSWERS}|q ?& ?a|risposte|antwoorden|ответы|qa)\b|答|답", re.IGNORECASE
+    rf"\b(?:{_ANSWERS}|q ?& ?a|qa)\b|答|답", re.IGNORECASE
 )
 WIKIPEDIA_MENTION = re.compile(
     r"\bwikip[eé]dia|维基|維基|ウィキペディア|위키백과|википеди", re.IGNORECASE

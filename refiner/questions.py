@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from refiner import labels, patterns
+from refiner import patterns
 from refiner.draft import Layout
 from refiner.lines import Kind, Line, Mark, is_asking
 
@@ -79,13 +79,20 @@ def _first_answered(
 
 
 def _answered(lines: Sequence[Line]) -> Iterator[int]:
-    """Yield lines that are numbered or ask; from the first one on, any block above an answer."""
+    """
+    Yield lines that are numbered or ask, and any block above an answer.
+
+    Such a block must stand right below a heading of the pairs, or below one of those lines.
+    """
     block: int | None = None
-    is_asked = is_broken = is_list = False
+    is_asked = is_below_heading = is_broken = is_list = False
     for index, line in enumerate(lines):
         if line.kind in _ABOVE:
             is_broken = True
+        elif line.kind is Kind.PAIRS:
+            block, is_below_heading = None, True
         elif line.kind is Kind.ANSWER:
+            is_asked = is_asked or is_below_heading
             if is_asked and block is not None:
                 yield block
             block, is_list = None, not line.text
@@ -94,6 +101,7 @@ def _answered(lines: Sequence[Line]) -> Iterator[int]:
                 yield index
                 block, is_asked = index, True
             elif is_broken or block is None:
+                is_below_heading = is_below_heading and block is None
                 block = index
             is_broken = False
             is_list = is_list and line.kind is Kind.ITEM
@@ -146,5 +154,5 @@ def _asks(line: Line) -> bool:
     """Whether a line is a question, or begins with one and goes on with its answer."""
     is_marked = line.mark is not Mark.NONE or line.raw.startswith("**")
     return is_asking(line.text) or (
-        is_marked and any(mark in line.text for mark in labels.QUESTION_MARKS)
+        is_marked and patterns.ASKED_AND_ANSWERED.match(line.text) is not None
     )
