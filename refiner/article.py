@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from refiner import labels, patterns
-from refiner.lines import Kind, Line, Mark
+from refiner import kinds, labels, patterns
+from refiner.lines import Line
 from refiner.text import plain
 
 #: Most lines of chatter before the article's heading.
@@ -17,7 +17,7 @@ _NO_TITLE_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS + ",;")
 _COLON_ENDS = tuple(labels.COLONS)
 #: After the emphasis of a heading.
 _HEADING_TAIL = labels.COLONS + " "
-_NO_TEXT = (Kind.BLANK, Kind.HEADING, Kind.RULE, Kind.PAIRS)
+_NO_TEXT = (kinds.BLANK, kinds.HEADING, kinds.RULE, kinds.PAIRS)
 
 
 class Article(NamedTuple):
@@ -36,10 +36,10 @@ def read_article(lines: Sequence[Line]) -> Article:
     lines, leftover = _without_preface(lines)
     paragraphs: list[list[str]] = [[]]
     for line in _without_title(lines):
-        if not _is_text(line) or (line.mark is Mark.BOLD and _is_bold_heading(line.raw)):
+        if not _is_text(line) or (line.mark is kinds.BOLD and _is_bold_heading(line.raw)):
             paragraphs.append([])
-        elif line.kind is Kind.ITEM:
-            paragraphs.append([line.raw if line.mark is Mark.NUMBER else line.text])
+        elif line.kind is kinds.ITEM:
+            paragraphs.append([line.raw if line.mark is kinds.NUMBER else line.text])
         else:
             paragraphs[-1].append(line.raw)
     texts = [" ".join(paragraph) for paragraph in paragraphs if paragraph]
@@ -52,7 +52,7 @@ def _without_preface(lines: Sequence[Line]) -> tuple[Sequence[Line], list[str]]:
     """Begin at the article's heading, where chatter at most stands before it."""
     begin, num_seen, num_chars = None, 0, 0
     for index, line in enumerate(lines):
-        if line.kind is Kind.ARTICLE or (line.kind is Kind.CONTEXT and num_chars == 0):
+        if line.kind is kinds.ARTICLE or (line.kind is kinds.CONTEXT and num_chars == 0):
             begin = index
             if line.text and not _is_title(line.text):
                 break
@@ -64,7 +64,7 @@ def _without_preface(lines: Sequence[Line]) -> tuple[Sequence[Line], list[str]]:
     if begin is None:
         return _without_chatter(lines)
     text = lines[begin].text
-    first = Line(Kind.TEXT if text else Kind.BLANK, text, text)
+    first = Line(kinds.TEXT if text else kinds.BLANK, text, text)
     return [first, *lines[begin + 1 :]], [line.raw for line in lines[:begin] if _is_text(line)]
 
 
@@ -94,13 +94,13 @@ def _without_title(lines: Sequence[Line]) -> Sequence[Line]:
     title, below = lines[first].raw, lines[second].raw
     # Right above a line as long as itself, it is the first line of a wrapped paragraph.
     is_apart = second > first + 1 or 2 * len(title) < len(below)
-    is_title = lines[first].kind is Kind.TEXT and is_apart and _is_title(title)
+    is_title = lines[first].kind is kinds.TEXT and is_apart and _is_title(title)
     # A line that goes on below is a wrapped sentence. Of lines that all read as titles, none is.
     return lines[second:] if is_title and not (below[0].islower() or _is_title(below)) else lines
 
 
 def _is_text(line: Line) -> bool:
-    return line.kind not in _NO_TEXT and (line.kind is not Kind.ARTICLE or bool(line.text))
+    return line.kind not in _NO_TEXT and (line.kind is not kinds.ARTICLE or bool(line.text))
 
 
 def _is_bold_heading(raw: str) -> bool:

@@ -6,47 +6,12 @@ article may well hold a line such as "A: good view".
 """
 
 from collections.abc import Iterator
-from enum import IntEnum, auto
 from typing import NamedTuple
 
-from refiner import labels, patterns
+from refiner import kinds, labels, patterns
+from refiner.kinds import Kind, Mark
 from refiner.text import collapse
 from refiner.words import KNOWN, names_article, names_pairs, words_of
-
-
-class Kind(IntEnum):
-    """What a line looks like."""
-
-    BLANK = auto()
-    TEXT = auto()
-    #: Bulleted or numbered.
-    ITEM = auto()
-    #: Begins with a question's label.
-    QUESTION = auto()
-    #: Begins with an answer's label.
-    ANSWER = auto()
-    #: Begins with the label of something models add to an answer, such as "Explanation:".
-    ASIDE = auto()
-    #: Heading of the pairs, such as "### Question Answer Pairs".
-    PAIRS = auto()
-    #: Heading of the article, such as "Wikipedia Article:"; the article may begin on its line.
-    ARTICLE = auto()
-    #: Begins with a label that is the article's only where nothing stands before it.
-    CONTEXT = auto()
-    #: Any other heading.
-    HEADING = auto()
-    #: Neither letters nor digits, or a code fence.
-    RULE = auto()
-
-
-class Mark(IntEnum):
-    """What a line without a label is set off by."""
-
-    NONE = auto()
-    BULLET = auto()
-    NUMBER = auto()
-    HASHES = auto()
-    BOLD = auto()
 
 
 class Line(NamedTuple):
@@ -57,7 +22,7 @@ class Line(NamedTuple):
     text: str
     #: As written.
     raw: str
-    mark: Mark = Mark.NONE
+    mark: Mark = kinds.UNMARKED
 
 
 #: Longest line that is taken for a heading made of known words.
@@ -65,11 +30,13 @@ _MAX_HEADING_CHARS = 80
 #: Longest line that is taken for a chat model's announcement of what follows.
 _MAX_ANNOUNCEMENT_CHARS = 250
 _LABEL_KINDS = {
-    **dict.fromkeys(labels.QUESTION, Kind.QUESTION),
-    **dict.fromkeys(labels.ANSWER, Kind.ANSWER),
-    **dict.fromkeys(labels.ASIDE, Kind.ASIDE),
+    **dict.fromkeys(labels.QUESTION, kinds.QUESTION),
+    **dict.fromkeys(labels.ANSWER, kinds.ANSWER),
+    **dict.fromkeys(labels.ASIDE, kinds.ASIDE),
 }
-_LABELLED = (Kind.QUESTION, Kind.ANSWER)
+_LABELLED = (kinds.QUESTION, kinds.ANSWER)
+#: The article may begin on the line of these headings.
+_WITH_TEXT = (kinds.ARTICLE, kinds.CONTEXT)
 _COLON_ENDS = tuple(labels.COLONS)
 _QUESTION_ENDS = tuple(labels.QUESTION_MARKS)
 _AFTER_QUESTION_MARK = '*_` "”»」)）'
@@ -78,7 +45,7 @@ _HEADING_BEGINS = ("#", "**", "__", "--", "==")
 #: Stands between pairs, or parts of one, on the same line.
 _BETWEEN_LABELS = " /|;–—→•-"
 
-_BLANK = Line(Kind.BLANK, "", "")
+_BLANK = Line(kinds.BLANK, "", "")
 
 
 def read_lines(text: str) -> list[Line]:
@@ -107,7 +74,7 @@ def _may_hold_labels(line: Line) -> bool:
         is_asking_inside = "?" in text
     else:
         is_asking_inside = any(map(text.__contains__, labels.QUESTION_MARKS))
-    is_set_off = line.kind in _LABELLED or line.mark is not Mark.NONE
+    is_set_off = line.kind in _LABELLED or line.mark is not kinds.UNMARKED
     return (is_set_off or is_asking_inside) and patterns.LABEL_SIGN.search(text) is not None
 
 
@@ -148,23 +115,26 @@ def _classify(row: str) -> Line:
         found = _announcement(row)
     if found is None and not row[0].isalpha():
         found = _marked(row)
-    return found or Line(Kind.TEXT, row, row)
+    return found or Line(kinds.TEXT, row, row)
 
 
 def _wordless(row: str) -> Line:
     if patterns.NUMBER_ALONE.match(row) or not any(map(str.isalnum, row)):
-        return Line(Kind.RULE, "", row)
-    return _marked(row) or Line(Kind.TEXT, row, row)
+        return Line(kinds.RULE, "", row)
+    return _marked(row) or Line(kinds.TEXT, row, row)
 
 
 def _labelled(row: str, position: int, kind: Kind) -> Line | None:
     """Return the line whose label's word ends at *position*."""
-    separator = patterns.SEPARATOR.match(row, position)
-    if separator is None and kind is Kind.QUESTION and is_asking(row):
-        separator = patterns.BARE_SEPARATOR.match(row, position)
-    if separator is None:
-        return None
-    text = row[separator.end() :]
+    if row.startswith(": ", position):
+        text = row[position + 2 :]  # As most labels are: no need for the whole pattern.
+    else:
+        separator = patterns.SEPARATOR.match(row, position)
+        if separator is None and kind is kinds.QUESTION and is_asking(row):
+            separator = patterns.BARE_SEPARATOR.match(row, position)
+        if separator is None:
+            return None
+        text = row[separator.end() :]
     if row[0] == "(" and text[-1:] == ")" and text.count(")") > text.count("("):
         text = text[:-1]  # "(Answer: Paris)" is bracketed as a whole.
     return Line(kind, text, row)
@@ -172,21 +142,28 @@ def _labelled(row: str, position: int, kind: Kind) -> Line | None:
 
 def _heading_of_words(row: str) -> Line | None:
     """Return the heading that is made of known words only: as a whole, or up to its colon."""
-    if len(row) <= _MAX_HEADING_CHARS and names_pairs(words_of(row)):
-        return Line(Kind.PAIRS, "", row)
     colon = patterns.COLON.search(row, 0, _MAX_HEADING_CHARS)
     if colon is None and len(row) > _MAX_HEADING_CHARS:
         return None
     words = words_of(row[: colon.start()] if colon else row)
     text = row[colon.end() :].lstrip("*_ ") if colon else ""
-    if not names_article(words):
+    kind = None
+    if names_article(words):
+        kind = _kind_of_article(words, text)
+    elif names_pairs(words_of(row) if text and len(row) <= _MAX_HEADING_CHARS else words):
+        kind = None if text and len(row) > _MAX_HEADING_CHARS else kinds.PAIRS
+    if kind is None:
         return None
+    return Line(kind, text if kind in _WITH_TEXT else "", row)
+
+
+def _kind_of_article(words: set[str], text: str) -> Kind | None:
     if words & labels.TITLE:
-        return Line(Kind.HEADING, "", row)
+        return kinds.HEADING
     if words & labels.ARTICLE:
-        return Line(Kind.ARTICLE, text, row)
+        return kinds.ARTICLE
     if words & labels.CONTEXT:
-        return Line(Kind.CONTEXT if text else Kind.HEADING, text, row)
+        return kinds.CONTEXT if text else kinds.HEADING
     return None
 
 
@@ -197,31 +174,31 @@ def _announcement(row: str) -> Line | None:
     if not (is_chatter or is_heading or row.rstrip("*_ ").endswith(_COLON_ENDS)):
         return None
     if patterns.PAIRS_MENTION.search(row) and patterns.ANSWER_MENTION.search(row):
-        return Line(Kind.PAIRS, "", row)
+        return Line(kinds.PAIRS, "", row)
     if patterns.WIKIPEDIA_MENTION.search(row) or (
         is_chatter and patterns.ARTICLE_MENTION.search(row)
     ):
-        return Line(Kind.ARTICLE, "", row)
+        return Line(kinds.ARTICLE, "", row)
     return None
 
 
 def _marked(row: str) -> Line | None:
     """Return a line that is set off by a marker: a list item, a heading or a fence."""
     if row.startswith(_FENCE):
-        return Line(Kind.RULE, "", row)
+        return Line(kinds.RULE, "", row)
     hashes = patterns.HASHED.match(row)
     if hashes:
         text = row[hashes.end() :]
         number = patterns.ITEM.match(text)
         text = text[number.end() :] if number else text
         # A question may be set as a heading.
-        return Line(Kind.TEXT if is_asking(text) else Kind.HEADING, text, text, Mark.HASHES)
+        return Line(kinds.TEXT if is_asking(text) else kinds.HEADING, text, text, kinds.HASHES)
     item = patterns.ITEM.match(row)
     if item:
-        mark = Mark.NUMBER if item["number"] else Mark.BULLET
-        return Line(Kind.ITEM, row[item.end() :], row, mark)
+        mark = kinds.NUMBER if item["number"] else kinds.BULLET
+        return Line(kinds.ITEM, row[item.end() :], row, mark)
     if row.startswith("**") and row.rstrip(":： ").endswith("**"):
-        return Line(Kind.TEXT, row, row, Mark.BOLD)
+        return Line(kinds.TEXT, row, row, kinds.BOLD)
     return None
 
 

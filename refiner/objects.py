@@ -141,8 +141,8 @@ def _pairs_of(value: object, depth: int = 0) -> Iterator[QA]:
     written: list[tuple[object, object]] = []
     inner: list[object] = []
     match value:
-        case [str() as question, answer] if is_asking(question):
-            written = [(question, answer)]
+        case [str() as asked, answered] if is_asking(asked):
+            written = [(asked, answered)]
         case list():
             inner = value
         case dict():

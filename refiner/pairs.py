@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from contextvqa.records import QA
-from refiner import labels, patterns
+from refiner import kinds, labels, patterns
 from refiner.article import read_article
 from refiner.draft import Draft, Layout, make_qa
-from refiner.lines import Kind, Line, Mark, read_lines
+from refiner.kinds import Mark
+from refiner.lines import Line, read_lines
 from refiner.questions import find_questions, find_start
 
 #: From the most certain layout to the least: the first that finds a pair counts.
@@ -25,9 +26,9 @@ _LAYOUTS = (
 )
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 _WITH_QUESTION_LABELS = (Layout.LABELLED, Layout.LABELLED_QUESTIONS)
-_TEXT = (Kind.TEXT, Kind.ITEM, Kind.QUESTION)
+_TEXT = (kinds.TEXT, kinds.ITEM, kinds.QUESTION)
 _COLON_ENDS = tuple(labels.COLONS)
-_STRUCTURE = (Kind.BLANK, Kind.RULE, Kind.HEADING, Kind.PAIRS)
+_STRUCTURE = (kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS)
 
 
 def read_written(text: str, *, is_cut: bool) -> Draft:
@@ -62,7 +63,7 @@ class _Pairs(NamedTuple):
 
     qas: tuple[QA, ...]
     leftover: list[str]
-    #: Every label of an answer belongs to a pair of its own.
+    #: No question has a second answer, which might be that of another question.
     are_all: bool = False
 
 
@@ -73,11 +74,10 @@ def _read_pairs(
     is_labelled = layout in _WITH_ANSWER_LABELS
     pairs: list[_Pair] = []
     leftover: list[str] = []
-    num_answers = sum([line.kind is Kind.ANSWER for line in lines])
     for index, line in enumerate(lines, start):
         if index in questions:
             pairs.append(_Pair.begin(line, is_answer_labelled=is_labelled))
-        elif line.kind is Kind.BLANK:
+        elif line.kind is kinds.BLANK:
             if pairs:
                 pairs[-1].num_blanks += 1
         elif not (pairs and pairs[-1].takes(line, is_answer_labelled=is_labelled)):
@@ -90,7 +90,8 @@ def _read_pairs(
     is_doubtful = layout not in _WITH_QUESTION_LABELS and 2 * len(qas) < len(pairs)
     if is_doubtful:
         return _Pairs((), [line.raw for line in lines if line.kind not in _STRUCTURE])
-    return _Pairs(tuple(qas), leftover, num_answers <= len(pairs))
+    are_all = max(len(pair.answers) for pair in pairs) <= 1 if pairs else False
+    return _Pairs(tuple(qas), leftover, are_all)
 
 
 def _deal_answers(pairs: list["_Pair"], layout: Layout) -> None:
@@ -114,7 +115,7 @@ class _Pair:
     answers: list[list[str]] = field(default_factory=list)
     num_blanks: int = 0
     #: What the items of a list of answers begin with.
-    mark: Mark = Mark.NONE
+    mark: Mark = kinds.UNMARKED
     is_closed: bool = False
 
     @classmethod
@@ -127,7 +128,7 @@ class _Pair:
 
     def takes(self, line: Line, *, is_answer_labelled: bool) -> bool:
         """Add a line that is not blank; return whether it belongs here, or is no text at all."""
-        if line.kind is Kind.ANSWER:
+        if line.kind is kinds.ANSWER:
             self.answers.append([line.text] if line.text else [])
             self.num_blanks, self.is_closed = 0, False
             return True
@@ -145,7 +146,7 @@ class _Pair:
         if self.is_closed:
             return False
         self.num_blanks = 0
-        if line.kind is Kind.ITEM:
+        if line.kind is kinds.ITEM:
             self.mark = line.mark
             self.answers.append([line.text])
         elif self.answers:
@@ -156,7 +157,7 @@ class _Pair:
 
     def _ends_before(self, line: Line) -> bool:
         """Whether a line is no part of the answer: below an empty line, or an item out of place."""
-        if line.kind is not Kind.ITEM:
+        if line.kind is not kinds.ITEM:
             return self.num_blanks > 0
         if self.is_listed:
             return line.mark is not self.mark
@@ -165,7 +166,7 @@ class _Pair:
     @property
     def is_listed(self) -> bool:
         """Whether the answer is a list of items."""
-        return self.mark is not Mark.NONE
+        return self.mark is not kinds.UNMARKED
 
     @property
     def is_ended(self) -> bool:

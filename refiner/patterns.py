@@ -81,17 +81,11 @@ _MIN_MENTION_CHARS = 3
 _QUESTIONS = _any(
     word for word in labels.QUESTION | labels.PAIRS if len(word) >= _MIN_MENTION_CHARS
 )
-_ANSWERS = _any(
-    word for word in labels.ANSWER | labels.ANSWERS if len(word) >= _MIN_MENTION_CHARS
-)
+_ANSWERS = _any(word for word in labels.ANSWER | labels.ANSWERS if len(word) >= _MIN_MENTION_CHARS)
 _JOINED = r"问题|问答|問答|質問|问|질문"
 #: What an announcement is about. Words of scripts with spaces must be whole words.
-PAIRS_MENTION = re.compile(
-    rf"\b(?:{_QUESTIONS}|q ?& ?a)\b|{_JOINED}", re.IGNORECASE
-)
-ANSWER_MENTION = re.compile(
-    rf"\b(?:{_ANSWERS}|q ?& ?a|qa)\b|答|답", re.IGNORECASE
-)
+PAIRS_MENTION = re.compile(rf"\b(?:{_QUESTIONS}|q ?& ?a)\b|{_JOINED}", re.IGNORECASE)
+ANSWER_MENTION = re.compile(rf"\b(?:{_ANSWERS}|q ?& ?a|qa)\b|答|답", re.IGNORECASE)
 WIKIPEDIA_MENTION = re.compile(
     r"\bwikip[eé]dia|维基|維基|ウィキペディア|위키백과|википеди", re.IGNORECASE
 )

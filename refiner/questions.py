@@ -2,26 +2,23 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from refiner import patterns
+from refiner import kinds, patterns
 from refiner.draft import Layout
-from refiner.lines import Kind, Line, Mark, is_asking
+from refiner.lines import Line, is_asking
 
-_NO_CONTENT = (Kind.BLANK, Kind.RULE, Kind.HEADING, Kind.PAIRS)
-_TEXT = (Kind.TEXT, Kind.ITEM)
+_NO_CONTENT = (kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS)
+_TEXT = (kinds.TEXT, kinds.ITEM)
 #: What stands above a question without being one.
-_ABOVE = (Kind.BLANK, Kind.RULE)
+_ABOVE = (kinds.BLANK, kinds.RULE)
 
 
 def find_questions(lines: Sequence[Line], layout: Layout) -> Collection[int]:
     """Return the indices of the lines that begin a question; none where the layout is another."""
-    kinds = [line.kind for line in lines]
     if layout is Layout.UNLABELLED:
         return set(_unlabelled(lines))
-    if layout is not Layout.LABELLED_QUESTIONS and Kind.ANSWER not in kinds:
-        return ()
     if layout is Layout.LABELLED_ANSWERS:
         return set(_answered(lines))
-    return {index for index, kind in enumerate(kinds) if kind is Kind.QUESTION}
+    return {index for index, line in enumerate(lines) if line.kind is kinds.QUESTION}
 
 
 def find_start(lines: Sequence[Line], questions: Collection[int], layout: Layout) -> int | None:
@@ -40,8 +37,8 @@ def find_start(lines: Sequence[Line], questions: Collection[int], layout: Layout
     is_article_seen = False
     start = question
     for index, line in enumerate(lines[:question]):
-        is_article_seen = is_article_seen or line.kind in _TEXT or line.kind is Kind.QUESTION
-        if line.kind is Kind.PAIRS and is_article_seen:
+        is_article_seen = is_article_seen or line.kind in _TEXT or line.kind is kinds.QUESTION
+        if line.kind is kinds.PAIRS and is_article_seen:
             start = index
     return start
 
@@ -49,7 +46,7 @@ def find_start(lines: Sequence[Line], questions: Collection[int], layout: Layout
 def _first_heading(lines: Sequence[Line], questions: Collection[int]) -> int | None:
     heading = None
     for index, line in enumerate(lines):
-        if line.kind is Kind.PAIRS:
+        if line.kind is kinds.PAIRS:
             heading = index if heading is None else heading
         elif heading is not None:
             if index in questions:
@@ -71,7 +68,7 @@ def _first_answered(
                 return question
         elif question is None or line.kind in _NO_CONTENT:
             continue
-        elif line.kind is Kind.ANSWER or not is_labelled:
+        elif line.kind is kinds.ANSWER or not is_labelled:
             return question
         elif layout is Layout.LABELLED_ANSWERS:
             question = None  # Without a label, only the line right before an answer is certain.
@@ -89,22 +86,22 @@ def _answered(lines: Sequence[Line]) -> Iterator[int]:
     for index, line in enumerate(lines):
         if line.kind in _ABOVE:
             is_broken = True
-        elif line.kind is Kind.PAIRS:
+        elif line.kind is kinds.PAIRS:
             block, is_below_heading = None, True
-        elif line.kind is Kind.ANSWER:
+        elif line.kind is kinds.ANSWER:
             is_asked = is_asked or is_below_heading
             if is_asked and block is not None:
                 yield block
             block, is_list = None, not line.text
-        elif line.kind in _TEXT or line.mark is not Mark.NONE:
-            if is_asking(line.text) or (line.mark is Mark.NUMBER and not is_list):
+        elif line.kind in _TEXT or line.mark is not kinds.UNMARKED:
+            if is_asking(line.text) or (line.mark is kinds.NUMBER and not is_list):
                 yield index
                 block, is_asked = index, True
             elif is_broken or block is None:
                 is_below_heading = is_below_heading and block is None
                 block = index
             is_broken = False
-            is_list = is_list and line.kind is Kind.ITEM
+            is_list = is_list and line.kind is kinds.ITEM
 
 
 def _unlabelled(lines: Sequence[Line]) -> Iterator[int]:
@@ -119,7 +116,7 @@ def _unlabelled(lines: Sequence[Line]) -> Iterator[int]:
     mark = lines[first].mark
     for index in range(first, len(lines)):
         line = lines[index]
-        if line.kind in _TEXT or line.mark is not Mark.NONE:
+        if line.kind in _TEXT or line.mark is not kinds.UNMARKED:
             is_alike = mark in _TELLING and line.mark is mark
             if is_alike or _asks(line):
                 yield index
@@ -129,16 +126,16 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
     """Return the first question below a heading, else the first that is marked."""
     marked = None
     alike = None
-    asking_marks: set[Mark] = {line.mark for line in lines if _asks(line)}
+    asking_marks = {line.mark for line in lines if _asks(line)}
     is_below_heading = False
     for index, line in enumerate(lines):
-        if line.kind is Kind.PAIRS:
+        if line.kind is kinds.PAIRS:
             is_below_heading = True
-        elif line.kind in _TEXT or line.mark is not Mark.NONE:
+        elif line.kind in _TEXT or line.mark is not kinds.UNMARKED:
             if _asks(line):
                 if is_below_heading:
                     return index
-                if marked is None and line.mark is not Mark.NONE:
+                if marked is None and line.mark is not kinds.UNMARKED:
                     marked = index
             elif is_below_heading and alike is None and line.mark in _TELLING:
                 alike = index if line.mark in asking_marks else None
@@ -147,12 +144,12 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
 
 
 #: A line with one of these is a question where the first question has it.
-_TELLING = (Mark.NUMBER, Mark.HASHES, Mark.BOLD)
+_TELLING = (kinds.NUMBER, kinds.HASHES, kinds.BOLD)
 
 
 def _asks(line: Line) -> bool:
     """Whether a line is a question, or begins with one and goes on with its answer."""
-    is_marked = line.mark is not Mark.NONE or line.raw.startswith("**")
+    is_marked = line.mark is not kinds.UNMARKED or line.raw.startswith("**")
     return is_asking(line.text) or (
         is_marked and patterns.ASKED_AND_ANSWERED.match(line.text) is not None
     )
