@@ -39,7 +39,7 @@ def read_article(lines: Sequence[Line]) -> Article:
         if not _is_text(line) or (line.mark is kinds.BOLD and _is_bold_heading(line.raw)):
             paragraphs.append([])
         elif line.kind is kinds.ITEM:
-            paragraphs.append([line.raw if line.mark is kinds.NUMBER else line.text])
+            paragraphs.append([line.text if line.mark is kinds.BULLET else line.raw])
         else:
             paragraphs[-1].append(line.raw)
     texts = [" ".join(paragraph) for paragraph in paragraphs if paragraph]

@@ -43,7 +43,9 @@ _AFTER_QUESTION_MARK = '*_` "”»」)）'
 _FENCE = "```"
 _HEADING_BEGINS = ("#", "**", "__", "--", "==")
 #: Stands between pairs, or parts of one, on the same line.
-_BETWEEN_LABELS = " /|;–—→•-"
+_BETWEEN_LABELS = " ,/|;–—→•-"
+_MARKS = {"number": kinds.NUMBER, "letter": kinds.LETTER}
+_BRACKETS = {")": "(", "）": "（", "}": "{", "]": "["}
 
 _BLANK = Line(kinds.BLANK, "", "")
 
@@ -86,16 +88,17 @@ def _split_at_labels(line: Line) -> Iterator[Line]:
     if found is None:
         yield line
         return
-    piece = _without_separator(text[: found.start()])
-    yield line._replace(text=piece, raw=piece)
+    label_chars = max(line.raw.find(text), 0)
+    yield line._replace(
+        text=text[: found.start()].rstrip(_BETWEEN_LABELS),
+        raw=line.raw[: label_chars + found.start()],
+    )
     while found is not None:
         begin, position = found.end(), found.end(found.lastgroup or 0)
         found = patterns.INLINE_LABEL.search(text, position)
-        yield _classify(_without_separator(text[begin : found.start()]) if found else text[begin:])
-
-
-def _without_separator(piece: str) -> str:
-    return piece.rstrip(_BETWEEN_LABELS) or piece
+        piece = text[begin : found.start()] if found else text[begin:]
+        # What stands between two labels is no part of the pair, but would be of the article.
+        yield _classify((found and piece.rstrip(_BETWEEN_LABELS)) or piece)._replace(raw=piece)
 
 
 def _classify(row: str) -> Line:
@@ -113,7 +116,7 @@ def _classify(row: str) -> Line:
         found = _heading_of_words(row)
     if found is None and len(row) <= _MAX_ANNOUNCEMENT_CHARS:
         found = _announcement(row)
-    if found is None and not row[0].isalpha():
+    if found is None and not (row[0].isalpha() and row[1:2] != ")"):
         found = _marked(row)
     return found or Line(kinds.TEXT, row, row)
 
@@ -135,7 +138,8 @@ def _labelled(row: str, position: int, kind: Kind) -> Line | None:
         if separator is None:
             return None
         text = row[separator.end() :]
-    if row[0] == "(" and text[-1:] == ")" and text.count(")") > text.count("("):
+    opening = _BRACKETS.get(text[-1:])
+    if opening and text.count(text[-1]) > text.count(opening):
         text = text[:-1]  # "(Answer: Paris)" is bracketed as a whole.
     return Line(kind, text, row)
 
@@ -195,7 +199,7 @@ def _marked(row: str) -> Line | None:
         return Line(kinds.TEXT if is_asking(text) else kinds.HEADING, text, text, kinds.HASHES)
     item = patterns.ITEM.match(row)
     if item:
-        mark = kinds.NUMBER if item["number"] else kinds.BULLET
+        mark = _MARKS.get(item.lastgroup or "", kinds.BULLET)
         return Line(kinds.ITEM, row[item.end() :], row, mark)
     if row.startswith("**") and row.rstrip(":： ").endswith("**"):
         return Line(kinds.TEXT, row, row, kinds.BOLD)

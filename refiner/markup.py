@@ -8,6 +8,8 @@ from refiner import labels
 from refiner.words import names_answer, names_article, names_pairs, names_question, words_of
 
 _TAG = re.compile(r"<(?P<end>/?)(?P<name>[^\W\d_][\w-]*)(?P<attributes>(?:\s[^<>]{0,200})?)/?>")
+#: Tags as some models write them: [QUESTION]…[/QUESTION].
+_BRACKETED = re.compile(r"\[(/?[^\W\d_][\w-]{0,40})\]")
 _TEMPLATE_TOKEN = re.compile(r"<\|[\w ]{1,40}\|>")
 #: What the tags of HTML become, and any other tag that is closed somewhere: a line end.
 _HTML = {
@@ -28,8 +30,7 @@ _DELIMITERS = frozenset("|:-+= ")
 
 def write_out_tags(text: str) -> tuple[str, bool]:
     """Return a text with lines in place of its tags, and whether they held questions."""
-    if "</" not in text and "/>" not in text and "<br" not in text:
-        return text, False
+    text = _BRACKETED.sub(r"<\1>", text) if "[/" in text else text
     closed = {match["name"] for match in _TAG.finditer(text) if match["end"]}
     is_tagged = False
 

@@ -52,7 +52,7 @@ def read_objects(text: str) -> Draft | None:
         None where the text neither begins as JSON nor holds a value with pairs.
 
     """
-    if "{" not in text and "[[" not in text:
+    if "{" not in text and not ("[" in text and "[[" in text):
         return None
     context = ""
     qas: list[QA] = []

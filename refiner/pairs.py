@@ -44,6 +44,8 @@ def read_written(text: str, *, is_cut: bool) -> Draft:
     lines = read_lines(text)
     best = Layout.UNLABELLED, len(lines), _Pairs((), [])
     for layout in _LAYOUTS:
+        if layout is Layout.LABELLED_QUESTIONS and best[2].qas:
+            continue  # The same questions.
         questions = find_questions(lines, layout)
         start = find_start(lines, questions, layout) if questions else None
         if start is None:
@@ -129,7 +131,9 @@ class _Pair:
     def takes(self, line: Line, *, is_answer_labelled: bool) -> bool:
         """Add a line that is not blank; return whether it belongs here, or is no text at all."""
         if line.kind is kinds.ANSWER:
-            self.answers.append([line.text] if line.text else [])
+            if not (self.answers and not self.answers[-1]):
+                self.answers.append([])
+            self.answers[-1] += [line.text] if line.text else []
             self.num_blanks, self.is_closed = 0, False
             return True
         if line.kind not in _TEXT:
@@ -157,6 +161,8 @@ class _Pair:
 
     def _ends_before(self, line: Line) -> bool:
         """Whether a line is no part of the answer: below an empty line, or an item out of place."""
+        if not self.answers[-1]:
+            return False  # Another label of an answer stands right above.
         if line.kind is not kinds.ITEM:
             return self.num_blanks > 0
         if self.is_listed:

@@ -94,7 +94,7 @@ def parse(text: str, finish_reason: str = "stop") -> ParsedText:
 
 def _read_lines(text: str, *, is_cut: bool) -> Draft:
     is_tagged = is_table = False
-    if "<" in text:
+    if "<" in text or "[" in text:
         text, is_tagged = write_out_tags(text)
     if "|" in text:
         text, is_table = write_out_tables(text)

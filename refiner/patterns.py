@@ -41,10 +41,10 @@ PART = re.compile(
     re.DOTALL,
 )
 #: Whatever stands before a line's first word: bullets, numbers, hashes, stars, brackets.
-HEAD = re.compile(rf"[\W\d_]*+(?:{_QUALIFIER})?(?P<word>[^\W\d_]+)?")
+HEAD = re.compile(rf"[\W\d_]*+(?:[a-zA-Z]\) )?(?:{_QUALIFIER})?(?P<word>[^\W\d_]+)?")
 COLON = re.compile(_COLON)
 ITEM = re.compile(
-    rf"(?:[{labels.BULLETS}]|[-=]>) (?=\S)"
+    rf"(?:[{labels.BULLETS}]|[-=]>) (?:\[[ xX]\] )?(?=\S)|(?P<letter>\(?[a-zA-Z]\) (?=\S))"
     rf"|(?P<number>[*_]{{0,2}}\(?\d{{1,3}}{_NUMBER_END}[*_]{{0,2}})(?: (?=\S)|(?=[^\s\d.)]))"
 )
 HASHED = re.compile(r"(?:# |#{2,6}(?!#)) ?|={2,6} ")
@@ -52,7 +52,7 @@ HASHED = re.compile(r"(?:# |#{2,6}(?!#)) ?|={2,6} ")
 NUMBER_ALONE = re.compile(rf"[*_#]{{0,4}} ?\(?\d{{1,3}}{_NUMBER_END}[*_]{{0,2}}\Z")
 #: Between a label's word and what it labels: number, remark, colon, emphasis around either.
 SEPARATOR = re.compile(
-    rf"(?:\([se]s?\))?{_EMPHASIS} ?(?P<number>(?!(?<=[*_] )\d+(?::\d|\Z))\.?[(#]{{0,2}}\d{{1,3}}\)?)?{_EMPHASIS} ?"
+    rf"(?:\([se]s?\))?[*_`\"]{{0,3}} ?(?P<number>(?!(?<=[*_] )\d+(?::\d|\Z))\.?[(#]{{0,2}}\d{{1,3}}\)?)?{_EMPHASIS} ?"
     rf"(?:\([^()]{{1,60}}\){_EMPHASIS} ?(?={_COLON}))?"
     rf"(?:{_COLON}|[】\]]{_COLON}?|(?(number){_NUMBER_END}|(?!))|{_LABEL_DASH}|(?<=[*_]) |\Z"
     r"|(?:(?<=\b[Aa]ns)|(?<=\bANS)|(?<=\b[Qq]ues))\. )"
@@ -63,7 +63,7 @@ BARE_SEPARATOR = re.compile(r" (?:\d{1,3} )?(?=[A-Z])|\.? ?\d{1,3}\.? (?=\S)")
 _SIGN = rf"(?:{_DASH}+|[-=]>|[→➔➜➤⇒])"
 #: A question and the answer behind it, neither with a label.
 ASKED_AND_ANSWERED = re.compile(
-    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?= )|[？][*_]*|\.[*_]*(?= {_SIGN} ))) ?"
+    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?=[ :])|[？][*_]*|\.[*_]*(?= {_SIGN} ))) ?"
     rf"(?:(?:{_SIGN}|[:：=|•/]) ?)?"
     r"(?:\((?P<bracketed>[^()]+)\)|(?P<answer>[^\s*_].*|[*_]+[^\s*_].*))\Z",
     re.DOTALL,
@@ -98,7 +98,7 @@ _PAUSE = rf"(?:(?<=[{labels.PAUSES}])|(?<={_QUESTION_MARK}\*)|(?<={_QUESTION_MAR
 
 
 def _inline_label(name: str, before: str, words: str) -> str:
-    mark = rf"(?:{_DASH}|[*_`(\[|•/]){{0,3}} ?(?:\(?\d{{1,3}}{_NUMBER_END} ?)?{_EMPHASIS}"
+    mark = rf"(?:[-=]>|{_DASH}|[*_`(\[|•/→➔➜]){{0,3}} ?(?:\(?\d{{1,3}}{_NUMBER_END} ?)?{_EMPHASIS}"
     colon = rf"(?:{_EMPHASIS} ?{_COLON}| ?\d{{1,3}}{_EMPHASIS}(?:{_COLON}|{_NUMBER_END}))"
     return rf"{before}(?=(?P<{name}>{mark}(?:{words}){colon}))"
 

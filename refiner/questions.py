@@ -60,6 +60,7 @@ def _first_answered(
     lines: Sequence[Line], questions: Collection[int], layout: Layout
 ) -> int | None:
     is_labelled = layout in {Layout.LABELLED, Layout.LABELLED_ANSWERS}
+    label = None
     question = None
     for index, line in enumerate(lines):
         if index in questions:
@@ -68,11 +69,43 @@ def _first_answered(
                 return question
         elif question is None or line.kind in _NO_CONTENT:
             continue
-        elif line.kind is kinds.ANSWER or not is_labelled:
+        elif not is_labelled:
             return question
+        elif line.kind is kinds.ANSWER:
+            if is_asking(lines[question].text):
+                return question
+            label = label or _label_of(lines[max(questions)])
+            if not _is_prose(lines, question, index, label):
+                return question
+            question = None
         elif layout is Layout.LABELLED_ANSWERS:
             question = None  # Without a label, only the line right before an answer is certain.
     return None
+
+
+def _is_prose(lines: Sequence[Line], question: int, answer: int, label: str) -> bool:
+    """
+    Whether question and answer, of which the former asks nothing, are lines of the article.
+
+    They are where the article goes on after them, or, below text, where what labels the question
+    is another word than *label*, that of the last question.
+    """
+    if not (lines[question].text and lines[answer].text):
+        return False
+    below = answer + 1
+    while below < len(lines) and lines[below].kind in _ABOVE:
+        below += 1
+    if below < len(lines):
+        line = lines[below]
+        if line.kind is kinds.TEXT and line.mark is kinds.UNMARKED:
+            return True
+    is_below_text = question > 0 and lines[0].kind not in {kinds.QUESTION, kinds.ANSWER}
+    return is_below_text and _label_of(lines[question]) != label
+
+
+def _label_of(line: Line) -> str:
+    head = patterns.HEAD.match(line.raw)
+    return (head and head["word"]) or ""
 
 
 def _answered(lines: Sequence[Line]) -> Iterator[int]:
