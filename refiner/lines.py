@@ -106,12 +106,14 @@ def _classify(row: str) -> Line:
     written = head["word"] if head else None
     if head is None or written is None:
         return _wordless(row)
-    word = written.casefold()
-    if not word.isascii():
+    word, position = written.casefold(), head.end()
+    if word in labels.QUALIFIERS or row.startswith(") ", position):
+        word, position = _qualified(row, word, position)
+    elif not word.isascii():
         word = word.rstrip(labels.NUMERALS)
     found = None
     if word in _LABEL_KINDS:
-        found = _labelled(row, head.end(), _LABEL_KINDS[word])
+        found = _labelled(row, position, _LABEL_KINDS[word])
     if found is None and (word in KNOWN or not word.isascii()):
         found = _heading_of_words(row)
     if found is None and len(row) <= _MAX_ANNOUNCEMENT_CHARS:
@@ -121,7 +123,15 @@ def _classify(row: str) -> Line:
     return found or Line(kinds.TEXT, row, row)
 
 
+def _qualified(row: str, word: str, position: int) -> tuple[str, int]:
+    """Return the label behind a first word such as "Correct" or "a)" and where it ends."""
+    head = patterns.QUALIFIED_HEAD.match(row)
+    return (head["word"].casefold(), head.end()) if head else (word, position)
+
+
 def _wordless(row: str) -> Line:
+    if len(row) == 1 and not row.isalnum():
+        return _BLANK  # The bullet of an item that was never written.
     if patterns.NUMBER_ALONE.match(row) or not any(map(str.isalnum, row)):
         return Line(kinds.RULE, "", row)
     return _marked(row) or Line(kinds.TEXT, row, row)

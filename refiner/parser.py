@@ -48,6 +48,7 @@ class Unparsed:
     #: The article, as far as one was found, else "".
     context: str = ""
     #: As of a Parsed.
+    is_truncated: bool = False
     leftover: str = ""
 
 
@@ -82,6 +83,7 @@ def parse(text: str, finish_reason: str = "stop") -> ParsedText:
         return Unparsed(
             reason=Reason.PARSE_NO_CONTEXT,
             message=f"Found {len(draft.qas)} question/answer pairs and no article before them.",
+            is_truncated=draft.is_truncated,
             leftover="\n".join(draft.leftover),
         )
     return Parsed(
@@ -110,6 +112,7 @@ def _without_pairs(clean: str, draft: Draft, *, is_cut: bool) -> Unparsed:
         return Unparsed(
             reason=Reason.PARSE_REFUSAL,
             message="The model refused to write.",
+            is_truncated=is_cut,
             leftover=clean.strip(),
         )
     if is_cut:
@@ -117,6 +120,7 @@ def _without_pairs(clean: str, draft: Draft, *, is_cut: bool) -> Unparsed:
             reason=Reason.PARSE_TRUNCATED,
             message="max_tokens cut the text before its first question/answer pair was whole.",
             context=draft.context,
+            is_truncated=True,
             leftover=leftover,
         )
     if not clean.strip():

@@ -41,7 +41,9 @@ PART = re.compile(
     re.DOTALL,
 )
 #: Whatever stands before a line's first word: bullets, numbers, hashes, stars, brackets.
-HEAD = re.compile(rf"[\W\d_]*+(?:[a-zA-Z]\) )?(?:{_QUALIFIER})?(?P<word>[^\W\d_]+)?")
+HEAD = re.compile(r"[\W\d_]*+(?P<word>[^\W\d_]+)?")
+#: As above, and what may stand before a label: "a) Question", "Correct answer".
+QUALIFIED_HEAD = re.compile(rf"[\W\d_]*+(?:[a-zA-Z]\) )?(?:{_QUALIFIER})?(?P<word>[^\W\d_]+)")
 COLON = re.compile(_COLON)
 ITEM = re.compile(
     rf"(?:[{labels.BULLETS}]|[-=]>) (?:\[[ xX]\] )?(?=\S)|(?P<letter>\(?[a-zA-Z]\) (?=\S))"

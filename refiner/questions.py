@@ -8,6 +8,7 @@ from refiner.lines import Line, is_asking
 
 _NO_CONTENT = (kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS)
 _TEXT = (kinds.TEXT, kinds.ITEM)
+_WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 #: What stands above a question without being one.
 _ABOVE = (kinds.BLANK, kinds.RULE)
 
@@ -31,7 +32,12 @@ def find_start(lines: Sequence[Line], questions: Collection[int], layout: Layout
     heading = _first_heading(lines, questions)
     if heading is not None:
         return heading
-    question = _first_answered(lines, questions, layout)
+    if layout in _WITH_ANSWER_LABELS:
+        # Without a label, only the line right above an answer is certain to be a question.
+        is_right_above = layout is not Layout.LABELLED
+        question = _first_with_labelled_answer(lines, questions, is_right_above=is_right_above)
+    else:
+        question = _first_with_answer(lines, questions)
     if question is None:
         return None
     is_article_seen = False
@@ -56,30 +62,38 @@ def _first_heading(lines: Sequence[Line], questions: Collection[int]) -> int | N
     return None
 
 
-def _first_answered(
-    lines: Sequence[Line], questions: Collection[int], layout: Layout
+def _first_with_labelled_answer(
+    lines: Sequence[Line], questions: Collection[int], *, is_right_above: bool
 ) -> int | None:
-    is_labelled = layout in {Layout.LABELLED, Layout.LABELLED_ANSWERS}
-    label = None
+    """Return the first question with a labelled answer below it, or right below it."""
+    label = _label_of(lines[max(questions)])
     question = None
     for index, line in enumerate(lines):
         if index in questions:
             question = index
-            if not is_labelled and patterns.ASKED_AND_ANSWERED.match(line.text):
-                return question
         elif question is None or line.kind in _NO_CONTENT:
             continue
-        elif not is_labelled:
-            return question
         elif line.kind is kinds.ANSWER:
-            if is_asking(lines[question].text):
-                return question
-            label = label or _label_of(lines[max(questions)])
             if not _is_prose(lines, question, index, label):
                 return question
             question = None
-        elif layout is Layout.LABELLED_ANSWERS:
-            question = None  # Without a label, only the line right before an answer is certain.
+        elif is_right_above:
+            question = None
+    return None
+
+
+def _first_with_answer(lines: Sequence[Line], questions: Collection[int]) -> int | None:
+    """Return the first question with anything but another question behind or below it."""
+    question = None
+    for index, line in enumerate(lines):
+        if index in questions:
+            question = index
+            if patterns.ASKED_AND_ANSWERED.match(line.text):
+                return question
+        elif question is not None and line.kind not in _NO_CONTENT:
+            if line.kind is not kinds.ANSWER:
+                return question
+            question = None  # With labels it was no pair: the article's, rather.
     return None
 
 
@@ -90,7 +104,8 @@ def _is_prose(lines: Sequence[Line], question: int, answer: int, label: str) -> 
     They are where the article goes on after them, or, below text, where what labels the question
     is another word than *label*, that of the last question.
     """
-    if not (lines[question].text and lines[answer].text):
+    asked = lines[question].text
+    if is_asking(asked) or not (asked and lines[answer].text):
         return False
     below = answer + 1
     while below < len(lines) and lines[below].kind in _ABOVE:

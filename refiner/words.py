@@ -4,6 +4,8 @@ from refiner import labels, patterns
 
 _PAIRS = labels.QUESTION | labels.ANSWER | labels.PAIRS | labels.PAIRS_FILLERS
 _ARTICLE = labels.ARTICLE | labels.ARTICLE_FILLERS | labels.CONTEXT | labels.TITLE
+_QUESTION = _PAIRS - labels.ANSWER
+_ANSWER = _PAIRS - labels.QUESTION
 #: A text made of known words begins with one of these.
 KNOWN = _PAIRS | _ARTICLE
 
@@ -30,9 +32,9 @@ def names_article(words: set[str]) -> bool:
 
 def names_question(words: set[str]) -> bool:
     """Whether a column or a tag of this name holds questions."""
-    return bool(words & (labels.QUESTION | labels.PAIRS)) and words <= _PAIRS - labels.ANSWER
+    return bool(words & (labels.QUESTION | labels.PAIRS)) and words <= _QUESTION
 
 
 def names_answer(words: set[str]) -> bool:
     """Whether a column or a tag of this name holds answers."""
-    return bool(words & labels.ANSWER) and words <= _PAIRS - labels.QUESTION
+    return bool(words & labels.ANSWER) and words <= _ANSWER
