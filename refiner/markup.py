@@ -5,6 +5,7 @@ from html import unescape
 from typing import NamedTuple
 
 from refiner import labels
+from refiner.text import collapse
 from refiner.words import names_answer, names_article, names_pairs, names_question, words_of
 
 _TAG = re.compile(r"<(?P<end>/?)(?P<name>[^\W\d_][\w-]*)(?P<attributes>(?:\s[^<>]{0,200})?)/?>")
@@ -93,7 +94,7 @@ def write_out_tables(text: str) -> tuple[str, bool]:
     rows: list[str] = []
     columns: tuple[int, int] | None = None
     is_table = False
-    for row in text.split("\n"):
+    for row in collapse(text).split("\n"):
         if "|" not in row:
             columns = columns if row.isspace() or not row else None
             rows.append(row)

@@ -22,6 +22,8 @@ _MAX_DEPTH = 4
 _SYNTAX = ", \n[]{}"
 #: Where a value may begin: an object anywhere, a list at the start of a line.
 _START = re.compile(r'\{\s*"|^[^\S\n]*+\[(?=\s*[\[{])', re.MULTILINE)
+#: A text that is written as JSON, whatever is wrong with it.
+_JSON = re.compile(r'\A\s*(?:```\s*)?(?:\{\s*"|\[\s*[\[{])|^```json\s*[{\[]', re.MULTILINE)
 #: Beginnings without a pair that are tried. More would make hostile input quadratic.
 _MAX_FAILURES = 3
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)
@@ -49,7 +51,7 @@ def read_objects(text: str) -> Draft | None:
         text: As `normalise` returns it.
 
     Returns:
-        None where the text neither begins as JSON nor holds a value with pairs.
+        None where the text neither is written as JSON nor holds a value with pairs.
 
     """
     if "{" not in text and not ("[" in text and "[[" in text):
@@ -64,8 +66,7 @@ def read_objects(text: str) -> Draft | None:
         rest.append(text[end : found.begin])
         end, is_whole = found.end, found.is_whole
     if not qas:
-        begins_as_json = _START.match(text.lstrip().removeprefix("```json").lstrip("`\n "))
-        return Draft(Layout.JSON, "", ()) if begins_as_json else None
+        return Draft(Layout.JSON, context, ()) if context or _JSON.search(text) else None
     rest.append(text[end:] if is_whole else "")
     return _draft(context, tuple(qas), rest, is_whole=is_whole)
 

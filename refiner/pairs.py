@@ -14,7 +14,7 @@ from refiner import kinds, labels, patterns
 from refiner.article import read_article
 from refiner.draft import Draft, Layout, make_qa
 from refiner.kinds import Mark
-from refiner.lines import Line, read_lines
+from refiner.lines import Line, is_asking, read_lines
 from refiner.questions import find_questions, find_start
 
 #: From the most certain layout to the least: the first that finds a pair counts.
@@ -139,7 +139,7 @@ class _Pair:
         if line.kind not in _TEXT:
             self.is_closed = self.is_closed or self._is_answered()
             return line.kind in _STRUCTURE
-        if self.answers or not (is_answer_labelled or not self.question):
+        if self.answers or not (is_answer_labelled or self._is_asked_on(line)):
             return self._answers(line)
         self.question.append(line.raw if self.question else line.text)
         return True
@@ -158,6 +158,12 @@ class _Pair:
         else:
             self.answers.append([line.raw])
         return True
+
+    def _is_asked_on(self, line: Line) -> bool:
+        """Whether the question goes on in a line: it has not begun, or its question mark comes."""
+        if not self.question:
+            return True
+        return not self.num_blanks and is_asking(line.raw) and not is_asking(self.question[-1])
 
     def _ends_before(self, line: Line) -> bool:
         """Whether a line is no part of the answer: below an empty line, or an item out of place."""
