@@ -98,8 +98,13 @@ def _read_pairs(
 
 def _deal_answers(pairs: list["_Pair"], layout: Layout) -> None:
     """Give every question its own answer where one list of all answers follows the last one."""
-    if len(pairs) < 2 or any(pair.answers for pair in pairs[:-1]):  # noqa: PLR2004
+    if not pairs or pairs[0].answers:
         return
+    answered = [index for index, pair in enumerate(pairs) if pair.answers]
+    if len(answered) != 1:
+        return
+    # Below them, chatter may ask something as well.
+    pairs = pairs[: answered[0] + 1]
     last = pairs[-1]
     answers = [lines for lines in last.answers if any(lines)]
     is_list_of_last = last.is_listed and layout in _WITH_QUESTION_LABELS

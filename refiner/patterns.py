@@ -56,7 +56,7 @@ NUMBER_ALONE = re.compile(rf"[*_#]{{0,4}} ?\(?\d{{1,3}}{_NUMBER_END}[*_]{{0,2}}\
 SEPARATOR = re.compile(
     rf"(?:\([se]s?\))?[*_`\"]{{0,3}} ?(?P<number>(?!(?<=[*_] )\d+(?::\d|\Z))\.?[(#]{{0,2}}\d{{1,3}}\)?)?{_EMPHASIS} ?"
     rf"(?:\([^()]{{1,60}}\){_EMPHASIS} ?(?={_COLON}))?"
-    rf"(?:{_COLON}|[】\]]{_COLON}?|(?(number){_NUMBER_END}|(?!))|{_LABEL_DASH}|(?<=[*_]) |\Z"
+    rf"(?:{_COLON}|[】\]]{_COLON}?|(?(number){_NUMBER_END}|(?!))|{_LABEL_DASH}|(?<=[*_]) |(?<=\.\d) |\Z"
     r"|(?:(?<=\b[Aa]ns)|(?<=\bANS)|(?<=\b[Qq]ues))\. )"
     rf"{_EMPHASIS} ?"
 )

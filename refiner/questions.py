@@ -66,7 +66,7 @@ def _first_with_labelled_answer(
     lines: Sequence[Line], questions: Collection[int], *, is_right_above: bool
 ) -> int | None:
     """Return the first question with a labelled answer below it, or right below it."""
-    label = _label_of(lines[max(questions)])
+    label = None if is_right_above else _label_of(lines[max(questions)])
     question = None
     for index, line in enumerate(lines):
         if index in questions:
@@ -97,12 +97,12 @@ def _first_with_answer(lines: Sequence[Line], questions: Collection[int]) -> int
     return None
 
 
-def _is_prose(lines: Sequence[Line], question: int, answer: int, label: str) -> bool:
+def _is_prose(lines: Sequence[Line], question: int, answer: int, label: str | None) -> bool:
     """
     Whether question and answer, of which the former asks nothing, are lines of the article.
 
     They are where the article goes on after them, or, below text, where what labels the question
-    is another word than *label*, that of the last question.
+    is another word than *label*, that of the last question; None where questions have no label.
     """
     asked = lines[question].text
     if is_asking(asked) or not (asked and lines[answer].text):
@@ -114,7 +114,9 @@ def _is_prose(lines: Sequence[Line], question: int, answer: int, label: str) -> 
         line = lines[below]
         if line.kind is kinds.TEXT and line.mark is kinds.UNMARKED:
             return True
-    is_below_text = question > 0 and lines[0].kind not in {kinds.QUESTION, kinds.ANSWER}
+    is_below_text = (
+        label is not None and question > 0 and lines[0].kind not in {kinds.QUESTION, kinds.ANSWER}
+    )
     return is_below_text and _label_of(lines[question]) != label
 
 
