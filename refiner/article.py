@@ -17,7 +17,7 @@ _NO_TITLE_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS + ",;")
 _COLON_ENDS = tuple(labels.COLONS)
 #: After the emphasis of a heading.
 _HEADING_TAIL = labels.COLONS + " "
-_NO_TEXT = (kinds.BLANK, kinds.HEADING, kinds.RULE, kinds.PAIRS)
+_NO_TEXT = frozenset((kinds.BLANK, kinds.HEADING, kinds.RULE, kinds.PAIRS))
 
 
 class Article(NamedTuple):

@@ -34,9 +34,9 @@ _LABEL_KINDS = {
     **dict.fromkeys(labels.ANSWER, kinds.ANSWER),
     **dict.fromkeys(labels.ASIDE, kinds.ASIDE),
 }
-_LABELLED = (kinds.QUESTION, kinds.ANSWER)
+_LABELLED = frozenset((kinds.QUESTION, kinds.ANSWER))
 #: The article may begin on the line of these headings.
-_WITH_TEXT = (kinds.ARTICLE, kinds.CONTEXT)
+_WITH_TEXT = frozenset((kinds.ARTICLE, kinds.CONTEXT))
 _COLON_ENDS = tuple(labels.COLONS)
 _QUESTION_ENDS = tuple(labels.QUESTION_MARKS)
 _AFTER_QUESTION_MARK = '*_` "”»」)）'
@@ -107,6 +107,8 @@ def _classify(row: str) -> Line:
     if head is None or written is None:
         return _wordless(row)
     word, position = written.casefold(), head.end()
+    if len(row) > _MAX_ANNOUNCEMENT_CHARS and word not in _LABEL_KINDS and _is_prose(row):
+        return Line(kinds.TEXT, row, row)
     if word in labels.QUALIFIERS or row.startswith(") ", position):
         word, position = _qualified(row, word, position)
     elif not word.isascii():
@@ -121,6 +123,12 @@ def _classify(row: str) -> Line:
     if found is None and not (row[0].isalpha() and row[1:2] != ")"):
         found = _marked(row)
     return found or Line(kinds.TEXT, row, row)
+
+
+def _is_prose(row: str) -> bool:
+    """Whether a long line without a label's word is an article's, which most of a text is."""
+    is_marked = not row[0].isalpha() or row[1] == ")"
+    return row.isascii() and not is_marked and row.find(":", 0, _MAX_HEADING_CHARS) < 0
 
 
 def _qualified(row: str, word: str, position: int) -> tuple[str, int]:

@@ -26,9 +26,9 @@ _LAYOUTS = (
 )
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 _WITH_QUESTION_LABELS = (Layout.LABELLED, Layout.LABELLED_QUESTIONS)
-_TEXT = (kinds.TEXT, kinds.ITEM, kinds.QUESTION)
+_TEXT = frozenset((kinds.TEXT, kinds.ITEM, kinds.QUESTION))
 _COLON_ENDS = tuple(labels.COLONS)
-_STRUCTURE = (kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS)
+_STRUCTURE = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 
 
 def read_written(text: str, *, is_cut: bool) -> Draft:

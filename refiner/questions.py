@@ -6,11 +6,11 @@ from refiner import kinds, patterns
 from refiner.draft import Layout
 from refiner.lines import Line, is_asking
 
-_NO_CONTENT = (kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS)
-_TEXT = (kinds.TEXT, kinds.ITEM)
+_NO_CONTENT = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
+_TEXT = frozenset((kinds.TEXT, kinds.ITEM))
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 #: What stands above a question without being one.
-_ABOVE = (kinds.BLANK, kinds.RULE)
+_ABOVE = frozenset((kinds.BLANK, kinds.RULE))
 
 
 def find_questions(lines: Sequence[Line], layout: Layout) -> Collection[int]:
@@ -194,7 +194,7 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
 
 
 #: A line with one of these is a question where the first question has it.
-_TELLING = (kinds.NUMBER, kinds.HASHES, kinds.BOLD)
+_TELLING = frozenset((kinds.NUMBER, kinds.HASHES, kinds.BOLD))
 
 
 def _asks(line: Line) -> bool:
