@@ -37,6 +37,9 @@ _LABEL_KINDS = {
 _LABELLED = frozenset((kinds.QUESTION, kinds.ANSWER))
 #: The article may begin on the line of these headings.
 _WITH_TEXT = frozenset((kinds.ARTICLE, kinds.CONTEXT))
+#: Without one of them at its beginning, a line is no label, no heading and no chatter.
+_TELLING_WORDS = KNOWN.union(_LABEL_KINDS, labels.QUALIFIERS, patterns.CHATTER_WORDS)
+_HEADING_ENDS = labels.COLONS + "*_"
 _COLON_ENDS = tuple(labels.COLONS)
 _QUESTION_ENDS = tuple(labels.QUESTION_MARKS)
 _AFTER_QUESTION_MARK = '*_` "”»」)）'
@@ -107,28 +110,32 @@ def _classify(row: str) -> Line:
     if head is None or written is None:
         return _wordless(row)
     word, position = written.casefold(), head.end()
-    if len(row) > _MAX_ANNOUNCEMENT_CHARS and word not in _LABEL_KINDS and _is_prose(row):
-        return Line(kinds.TEXT, row, row)
-    if word in labels.QUALIFIERS or row.startswith(") ", position):
+    is_short = len(row) <= _MAX_ANNOUNCEMENT_CHARS
+    if is_short and (word in labels.QUALIFIERS or row.startswith(") ", position)):
         word, position = _qualified(row, word, position)
     elif not word.isascii():
         word = word.rstrip(labels.NUMERALS)
-    found = None
-    if word in _LABEL_KINDS:
-        found = _labelled(row, position, _LABEL_KINDS[word])
-    if found is None and (word in KNOWN or not word.isascii()):
+    kind = _LABEL_KINDS.get(word)
+    found = _labelled(row, position, kind) if kind else None
+    if found or _is_prose(row, word):
+        return found or Line(kinds.TEXT, row, row)
+    if word in KNOWN or not word.isascii():
         found = _heading_of_words(row)
-    if found is None and len(row) <= _MAX_ANNOUNCEMENT_CHARS:
+    if found is None and is_short:
         found = _announcement(row)
     if found is None and not (row[0].isalpha() and row[1:2] != ")"):
         found = _marked(row)
     return found or Line(kinds.TEXT, row, row)
 
 
-def _is_prose(row: str) -> bool:
-    """Whether a long line without a label's word is an article's, which most of a text is."""
-    is_marked = not row[0].isalpha() or row[1] == ")"
-    return row.isascii() and not is_marked and row.find(":", 0, _MAX_HEADING_CHARS) < 0
+def _is_prose(row: str, word: str) -> bool:
+    """Whether nothing sets a line off from an article, as nearly all lines of one: to be quick."""
+    if not (row[0].isalpha() and word.isascii()) or row[1:2] == ")" or row[-1] in _HEADING_ENDS:
+        return False
+    if word not in _TELLING_WORDS:
+        return True
+    is_long = len(row) > _MAX_ANNOUNCEMENT_CHARS and row.isascii()
+    return is_long and ":" not in row[:_MAX_HEADING_CHARS]
 
 
 def _qualified(row: str, word: str, position: int) -> tuple[str, int]:

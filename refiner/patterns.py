@@ -76,6 +76,9 @@ LABEL_SIGN = re.compile(rf"{_COLON}|\d{_NUMBER_END}")
 _AGREEMENT = rf"(?:{_any(labels.AGREEMENTS)}) ?[,.!:;，。！：、]"
 #: How a chat model's words to its user begin.
 AGREEMENT = re.compile(rf"[*_¡]*{_AGREEMENT}", re.IGNORECASE)
+CHATTER_WORDS = frozenset(
+    WORD.findall(phrase)[0] for phrase in (*labels.AGREEMENTS, *labels.ANNOUNCEMENTS)
+)
 CHATTER = re.compile(rf"[*_¡]*(?:{_AGREEMENT}|{_any(labels.ANNOUNCEMENTS)})", re.IGNORECASE)
 
 #: Shorter ones are too often a part of other words.
