@@ -74,6 +74,8 @@ def _read_pairs(
 ) -> _Pairs:
     """Read the lines from index *start* on."""
     is_labelled = layout in _WITH_ANSWER_LABELS
+    if is_cut and _begins_as(lines[max(questions) - start], lines[-1]):
+        lines = [*lines[:-1], lines[-1]._replace(kind=kinds.ASIDE)]
     pairs: list[_Pair] = []
     leftover: list[str] = []
     for index, line in enumerate(lines, start):
@@ -94,6 +96,13 @@ def _read_pairs(
         return _Pairs((), [line.raw for line in lines if line.kind not in _STRUCTURE])
     are_all = max(len(pair.answers) for pair in pairs) <= 1 if pairs else False
     return _Pairs(tuple(qas), leftover, are_all)
+
+
+def _begins_as(question: Line, cut: Line) -> bool:
+    """Whether the last line of a cut text is how another question began, up to its number."""
+    begun = patterns.DIGITS.sub("", cut.raw)
+    is_text = cut.kind in _TEXT and cut.kind is not question.kind
+    return is_text and patterns.DIGITS.sub("", question.raw).startswith(begun)
 
 
 def _deal_answers(pairs: list["_Pair"], layout: Layout) -> None:

@@ -25,6 +25,7 @@ _LABEL_DASH = rf"(?:{_DASH}|=|→) (?!{_LONG_LABEL_WORD}\b)"
 _QUESTION_MARK = f"[{labels.QUESTION_MARKS}]"
 _EMPHASIS = "[*_`]{0,3}"
 
+DIGITS = re.compile(r"\d+")
 WORD = re.compile(r"[^\W\d_]+")
 #: A word of a script without spaces, as the words that it is joined of.
 PART = re.compile(
