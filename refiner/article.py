@@ -80,9 +80,10 @@ def _without_chatter(lines: Sequence[Line]) -> tuple[Sequence[Line], list[str]]:
 def _is_chatter(raw: str) -> bool:
     if len(raw) > _MAX_PREFACE_CHARS:
         return False
-    return bool(patterns.AGREEMENT.match(raw)) or (
-        raw.endswith(_COLON_ENDS) and bool(patterns.CHATTER.match(raw))
-    )
+    if patterns.AGREEMENT.match(raw):
+        return True
+    is_announcement = patterns.CHATTER.match(raw) or patterns.ARTICLE_MENTION.search(raw)
+    return raw.endswith(_COLON_ENDS) and is_announcement is not None
 
 
 def _without_title(lines: Sequence[Line]) -> Sequence[Line]:

@@ -27,6 +27,7 @@ _LAYOUTS = (
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 _WITH_QUESTION_LABELS = (Layout.LABELLED, Layout.LABELLED_QUESTIONS)
 _TEXT = frozenset((kinds.TEXT, kinds.ITEM, kinds.QUESTION))
+_BULLETS = tuple(labels.BULLETS)
 _COLON_ENDS = tuple(labels.COLONS)
 _STRUCTURE = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 
@@ -76,16 +77,7 @@ def _read_pairs(
     is_labelled = layout in _WITH_ANSWER_LABELS
     if is_cut and _begins_as(lines[max(questions) - start], lines[-1]):
         lines = [*lines[:-1], lines[-1]._replace(kind=kinds.ASIDE)]
-    pairs: list[_Pair] = []
-    leftover: list[str] = []
-    for index, line in enumerate(lines, start):
-        if index in questions:
-            pairs.append(_Pair.begin(line, is_answer_labelled=is_labelled))
-        elif line.kind is kinds.BLANK:
-            if pairs:
-                pairs[-1].num_blanks += 1
-        elif not (pairs and pairs[-1].takes(line, is_answer_labelled=is_labelled)):
-            leftover.append(line.raw)
+    pairs, leftover = _collect(lines, start, questions, is_answer_labelled=is_labelled)
     if is_cut and pairs and not pairs[-1].is_ended:
         leftover.extend(pairs.pop().lines)
     _deal_answers(pairs, layout)
@@ -96,6 +88,26 @@ def _read_pairs(
         return _Pairs((), [line.raw for line in lines if line.kind not in _STRUCTURE])
     are_all = max(len(pair.answers) for pair in pairs) <= 1 if pairs else False
     return _Pairs(tuple(qas), leftover, are_all)
+
+
+def _collect(
+    lines: Sequence[Line], start: int, questions: Collection[int], *, is_answer_labelled: bool
+) -> tuple[list["_Pair"], list[str]]:
+    """Return each question with the lines that belong to it, and the lines that belong to none."""
+    pairs: list[_Pair] = []
+    leftover: list[str] = []
+    for index, line in enumerate(lines, start):
+        if index in questions:
+            pairs.append(_Pair.begin(line, is_answer_labelled=is_answer_labelled))
+        elif line.kind is kinds.BLANK:
+            if pairs:
+                pairs[-1].num_blanks += 1
+        elif pairs:
+            if not pairs[-1].takes(line, is_answer_labelled=is_answer_labelled):
+                leftover.append(line.raw)
+        elif line.kind not in _STRUCTURE:
+            leftover.append(line.raw)
+    return pairs, leftover
 
 
 def _begins_as(question: Line, cut: Line) -> bool:
@@ -145,10 +157,7 @@ class _Pair:
     def takes(self, line: Line, *, is_answer_labelled: bool) -> bool:
         """Add a line that is not blank; return whether it belongs here, or is no text at all."""
         if line.kind is kinds.ANSWER:
-            if not (self.answers and not self.answers[-1]):
-                self.answers.append([])
-            self.answers[-1] += [line.text] if line.text else []
-            self.num_blanks, self.is_closed = 0, False
+            self._begin_answer(line.text)
             return True
         if line.kind not in _TEXT:
             self.is_closed = self.is_closed or self._is_answered()
@@ -157,6 +166,17 @@ class _Pair:
             return self._answers(line)
         self.question.append(line.raw if self.question else line.text)
         return True
+
+    def _begin_answer(self, text: str) -> None:
+        """Take what stands behind an answer's label: a list may begin there."""
+        self.num_blanks, self.is_closed = 0, False
+        item = patterns.ITEM.match(text) if text.startswith(_BULLETS) else None
+        if item:
+            self.mark, text = kinds.BULLET, text[item.end() :]
+        if not (self.answers and not self.answers[-1]):
+            self.answers.append([])
+        if text:
+            self.answers[-1].append(text)
 
     def _answers(self, line: Line) -> bool:
         """Add a line to the answer; return whether it is part of it."""

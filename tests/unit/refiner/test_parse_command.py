@@ -89,7 +89,8 @@ def test_what_is_neither_article_nor_pair_is_counted_and_shown(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chatter = "I hope this helps. " + "Ask me for more! " * 10
-    write_lines(file, {"id": "a", "vqa": f"Sure!\n\n{GOOD}\n\n{chatter}"})
+    pairs = GOOD.replace("\n\n", "\n\n## Questions\n\n")
+    write_lines(file, {"id": "a", "vqa": f"Sure!\n\n# Fox\n\n{pairs}\n\n{chatter}"})
 
     assert main(["parse", str(file)]) == 0
     (row,) = rows_of(capsys.readouterr().out)
