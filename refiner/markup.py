@@ -96,7 +96,9 @@ def write_out_tables(text: str) -> tuple[str, bool]:
     is_table = False
     for row in collapse(text).split("\n"):
         if "|" not in row:
-            columns = columns if row.isspace() or not row else None
+            if columns and row.strip():
+                columns = None
+                rows.append("")  # What stands below a table is no part of its last cell.
             rows.append(row)
             continue
         cells = [cell.strip() for cell in row.strip().removeprefix("|").split("|")]
