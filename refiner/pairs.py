@@ -27,7 +27,7 @@ _LAYOUTS = (
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 _WITH_QUESTION_LABELS = (Layout.LABELLED, Layout.LABELLED_QUESTIONS)
 _TEXT = frozenset((kinds.TEXT, kinds.ITEM, kinds.QUESTION))
-_BULLETS = tuple(labels.BULLETS)
+_BULLETS = frozenset(labels.BULLETS)
 _COLON_ENDS = tuple(labels.COLONS)
 _STRUCTURE = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 
@@ -170,7 +170,7 @@ class _Pair:
     def _begin_answer(self, text: str) -> None:
         """Take what stands behind an answer's label: a list may begin there."""
         self.num_blanks, self.is_closed = 0, False
-        item = patterns.ITEM.match(text) if text.startswith(_BULLETS) else None
+        item = patterns.ITEM.match(text) if text[:1] in _BULLETS else None
         if item:
             self.mark, text = kinds.BULLET, text[item.end() :]
         if not (self.answers and not self.answers[-1]):
