@@ -59,6 +59,8 @@ class Reason(StrEnum):
     PARSE_NO_CONTEXT = "parse.no_context"
     #: The text holds no whole question/answer pair.
     PARSE_NO_PAIRS = "parse.no_pairs"
+    #: As PARSE_NO_PAIRS, because the model says that it will not, or cannot, write.
+    PARSE_REFUSAL = "parse.refusal"
     #: As PARSE_NO_PAIRS, because max_tokens cut the text before the first pair was whole.
     PARSE_TRUNCATED = "parse.truncated"
     #: max_tokens cut the text.

@@ -1,9 +1,10 @@
 """The article: what stands before the pairs, without titles, headings, rules and chatter."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from refiner import labels
-from refiner.lines import Kind, Line
+from refiner import kinds, labels, patterns
+from refiner.lines import Line
 from refiner.text import plain
 
 #: Most lines of chatter before the article's heading.
@@ -16,34 +17,42 @@ _NO_TITLE_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS + ",;")
 _COLON_ENDS = tuple(labels.COLONS)
 #: After the emphasis of a heading.
 _HEADING_TAIL = labels.COLONS + " "
-_NO_TEXT = (Kind.BLANK, Kind.HEADING, Kind.RULE, Kind.PAIRS)
+_NO_TEXT = frozenset((kinds.BLANK, kinds.HEADING, kinds.RULE, kinds.PAIRS))
 
 
-def read_article(lines: Sequence[Line]) -> str:
-    r"""
-    Return the article's paragraphs, separated by `\n\n`. Every list item is one paragraph.
+class Article(NamedTuple):
+    r"""The article's paragraphs, separated by `\n\n`, and the lines of chatter around it."""
+
+    text: str
+    leftover: Sequence[str]
+
+
+def read_article(lines: Sequence[Line]) -> Article:
+    """
+    Read the lines before the pairs. Every list item is one paragraph.
 
     A label in a line means nothing here: the line is text.
     """
+    lines, leftover = _without_preface(lines)
     paragraphs: list[list[str]] = [[]]
-    for line in _without_title(_without_preface(lines)):
-        if not _is_text(line) or _is_bold_heading(line.raw):
+    for line in _without_title(lines):
+        if not _is_text(line) or (line.mark is kinds.BOLD and _is_bold_heading(line.raw)):
             paragraphs.append([])
-        elif line.kind is Kind.ITEM:
-            paragraphs.append([line.raw if line.is_numbered else line.text])
+        elif line.kind is kinds.ITEM:
+            paragraphs.append([line.text if line.mark is kinds.BULLET else line.raw])
         else:
             paragraphs[-1].append(line.raw)
-    if paragraphs[-1] and paragraphs[-1][-1].endswith(_COLON_ENDS):
-        paragraphs[-1].pop()  # It announces what comes after the article.
-    texts = (plain(" ".join(paragraph)) for paragraph in paragraphs if paragraph)
-    return "\n\n".join(text for text in texts if text)
+    texts = [" ".join(paragraph) for paragraph in paragraphs if paragraph]
+    if texts and len(texts) > 1 and texts[-1].endswith(_COLON_ENDS):
+        leftover.append(texts.pop())  # It announces what comes after the article.
+    return Article("\n\n".join([bare for text in texts if (bare := plain(text))]), leftover)
 
 
-def _without_preface(lines: Sequence[Line]) -> Sequence[Line]:
+def _without_preface(lines: Sequence[Line]) -> tuple[Sequence[Line], list[str]]:
     """Begin at the article's heading, where chatter at most stands before it."""
     begin, num_seen, num_chars = None, 0, 0
     for index, line in enumerate(lines):
-        if line.kind is Kind.ARTICLE or (line.kind is Kind.CONTEXT and num_chars == 0):
+        if line.kind is kinds.ARTICLE or (line.kind is kinds.CONTEXT and num_chars == 0):
             begin = index
             if line.text and not _is_title(line.text):
                 break
@@ -53,10 +62,28 @@ def _without_preface(lines: Sequence[Line]) -> Sequence[Line]:
             if begin is not None or num_seen > _MAX_PREFACE_LINES or num_chars > _MAX_PREFACE_CHARS:
                 break
     if begin is None:
-        return lines
+        return _without_chatter(lines)
     text = lines[begin].text
-    first = Line(Kind.TEXT if text else Kind.BLANK, text, text)
-    return [first, *lines[begin + 1 :]]
+    first = Line(kinds.TEXT if text else kinds.BLANK, text, text)
+    return [first, *lines[begin + 1 :]], [line.raw for line in lines[:begin] if _is_text(line)]
+
+
+def _without_chatter(lines: Sequence[Line]) -> tuple[Sequence[Line], list[str]]:
+    """Drop a first line that speaks to the user although no heading tells it from the article."""
+    first = next((index for index, line in enumerate(lines) if _is_text(line)), None)
+    if first is None or not _is_chatter(lines[first].raw):
+        return lines, []
+    rest = lines[first + 1 :]
+    return (rest, [lines[first].raw]) if any(map(_is_text, rest)) else (lines, [])
+
+
+def _is_chatter(raw: str) -> bool:
+    if len(raw) > _MAX_PREFACE_CHARS:
+        return False
+    if patterns.AGREEMENT.match(raw):
+        return True
+    is_announcement = patterns.CHATTER.match(raw) or patterns.ARTICLE_MENTION.search(raw)
+    return raw.endswith(_COLON_ENDS) and is_announcement is not None
 
 
 def _without_title(lines: Sequence[Line]) -> Sequence[Line]:
@@ -65,27 +92,28 @@ def _without_title(lines: Sequence[Line]) -> Sequence[Line]:
     first, second = next(content, None), next(content, None)
     if first is None or second is None:
         return lines
-    is_title = lines[first].kind is Kind.TEXT and _is_title(lines[first].raw)
-    below = lines[second].raw
+    title, below = lines[first].raw, lines[second].raw
+    # Right above a line as long as itself, it is the first line of a wrapped paragraph.
+    is_apart = second > first + 1 or 2 * len(title) < len(below)
+    is_title = lines[first].kind is kinds.TEXT and is_apart and _is_title(title)
     # A line that goes on below is a wrapped sentence. Of lines that all read as titles, none is.
     return lines[second:] if is_title and not (below[0].islower() or _is_title(below)) else lines
 
 
 def _is_text(line: Line) -> bool:
-    return line.kind not in _NO_TEXT and (line.kind is not Kind.ARTICLE or bool(line.text))
+    return line.kind not in _NO_TEXT and (line.kind is not kinds.ARTICLE or bool(line.text))
 
 
 def _is_bold_heading(raw: str) -> bool:
-    """Whether a line is emphasised as a whole and no sentence."""
-    if not raw.startswith("**"):
-        return False
-    bold = raw.rstrip(_HEADING_TAIL)
-    inner = bold.strip("*")
-    return bold.endswith("**") and "**" not in inner and _is_title(inner.rstrip(_HEADING_TAIL))
+    """Whether a line that is emphasised as a whole is no sentence."""
+    inner = raw.rstrip(_HEADING_TAIL).strip("*")
+    return "**" not in inner and _is_title(inner.rstrip(_HEADING_TAIL))
 
 
 def _is_title(text: str) -> bool:
-    bare = plain(text[: 2 * _MAX_TITLE_CHARS])
+    if len(text) > 2 * _MAX_TITLE_CHARS:
+        return False
+    bare = plain(text)
     return (
         0 < len(bare) <= _MAX_TITLE_CHARS
         and len(bare.split()) <= _MAX_TITLE_WORDS

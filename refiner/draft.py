@@ -13,6 +13,10 @@ class Layout(StrEnum):
 
     #: An object or a list of objects, bare or fenced.
     JSON = "json"
+    #: `<question>…</question><answer>…</answer>`.
+    TAGGED = "tagged"
+    #: The rows of a table.
+    TABLE = "table"
     #: `Question: …` and `Answer: …`, or any other words and marks for them.
     LABELLED = "labelled"
     #: Questions are numbered or end in a question mark; only answers have a label.
@@ -33,6 +37,10 @@ class Draft(NamedTuple):
     layout: Layout
     context: str
     qas: tuple[QA, ...]
+    #: The lines of the text that are neither article nor pair nor heading, as written.
+    leftover: Sequence[str] = ()
+    #: The text breaks off, or may.
+    is_truncated: bool = False
 
 
 def make_qa(question: str, answers: Sequence[str]) -> QA | None:
@@ -45,6 +53,11 @@ def make_qa(question: str, answers: Sequence[str]) -> QA | None:
     """
     question = plain(question)
     kept = [answer for answer in map(plain, answers) if answer]
+    if not (question and kept):
+        return None
     if len(kept) > 1:
         kept = [bare for answer in kept if (bare := answer.rstrip(",; "))]
-    return QA(question=question, answer=", ".join(kept)) if question and kept else None
+    answer = ", ".join(kept)
+    if question[0] == '"' == question[-1] and answer[0] == '"' == answer[-1]:
+        question, answer = question[1:-1], answer[1:-1]  # As YAML quotes its values.
+    return QA(question=question, answer=answer) if question and answer else None

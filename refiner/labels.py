@@ -1,7 +1,8 @@
 """
 The words and signs models label and head things with; words are casefolded.
 
-Supporting a language, or one more habit of a model, means adding to these.
+Supporting a language, or one more habit of a model, means adding to these. Words of a script that
+writes no spaces are listed without their joints (`JOINTS`): 质问与答案 is read as three words.
 """
 
 
@@ -10,68 +11,112 @@ def _words(*lines: str) -> frozenset[str]:
 
 
 QUESTION = _words(
-    "question q ｑ",
-    "pregunta pergunta frage",
+    "question q ｑ ques",
+    "pregunta p pergunta frage f domanda d vraag v вопрос в",
     "问题 问 問題 問",
-    "質問 問い",
+    "質問 問い 设问 提问",
+    "질문 문",
 )
 
 ANSWER = _words(
     "answer answers ans a ａ",
-    "respuesta réponse reponse antwort resposta",
-    "答案 答 回答 答复",
-    "解答 答え",
+    "respuesta r réponse reponse antwort resposta risposta antwoord ответ о",
+    "答案 答 回答 答复 解答 答え",
+    "답변 답 대답 정답",
+)
+
+#: May stand between what numbers an answer and its label.
+QUALIFIERS = _words(
+    "correct possible expected short final sample model suggested acceptable the",
 )
 
 #: Each alone makes a heading of the pairs; so do a question word and an answer word together.
 PAIRS = _words(
     "questions qa qas pair pairs",
-    "preguntas perguntas fragen pares par paires paire paare",
-    "问答对 问答 问题与答案 问题和答案 问题及答案 问题答案对 问答部分 qa对 問答 問答對",
-    "質問と回答 質問と答え 質問回答ペア 質問と回答のペア 質疑応答 qaペア",
+    "preguntas perguntas fragen pares par parejas paires paire paare paren coppie domande vragen вопросы",
+    "问答 問答 质问 質疑応答",
 )
 
+ANSWERS = _words("respuestas réponses reponses antworten respostas risposte antwoorden ответы")
+
 #: May stand in a heading of the pairs beside the words above.
-PAIRS_FILLERS = _words(
-    "and with their the these following section part sample example examples",
-    "respuestas réponses reponses antworten respostas y et und e de",
+PAIRS_FILLERS = ANSWERS | _words(
+    "and with their the these following section part sample example examples set list",
+    "based on about for from of to article passage image text wikipedia generated",
+    "y et und e en и de di con mit avec com sobre sur zum zur zu",
+    "对 對 部分 ペア リスト 例 一覧 및",
 )
 
 #: Each makes a heading of the article.
 ARTICLE = _words(
     "article wikipedia",
-    "artículo articulo wikipédia artikel artigo",
-    "维基百科文章 维基百科 文章 維基百科文章",
-    "ウィキペディア記事 記事",
+    "artículo articulo wikipédia artikel artigo articolo статья википедии",
+    "维基百科 维基 文章 条目 維基百科 百科",
+    "ウィキペディア 記事",
+    "위키백과 문서 기사",
 )
 
 #: Label the article where nothing stands before it; further down, they head a section of it.
-CONTEXT = _words("context passage contexto contexte kontext 背景 上下文")
+CONTEXT = _words("context passage contexto contexte kontext contesto 背景 上下文")
 
 #: May stand in a heading of the article beside the words above.
-ARTICLE_FILLERS = _words("the a style entry section part text de la da sur der")
+ARTICLE_FILLERS = _words(
+    "the a style styled like entry section part text en de la da di sur der über",
+    "风格 式 風 スタイル",
+)
 
 #: Label of a title. Its line is no part of the article.
-TITLE = _words("title subject topic título titulo titre titel 标题 題目 タイトル")
+TITLE = _words(
+    "title subject topic título titulo titre titel titolo название 标题 題目 タイトル 제목"
+)
 
 #: Label of what models add to an answer.
-ASIDE = _words("explanation reasoning rationale reason justification evidence note 解释 理由 说明")
+ASIDE = _words(
+    "explanation reasoning rationale reason justification evidence note notes source",
+    "explicación explication erklärung explicação nota remarque hinweis",
+    "解释 理由 说明 説明 注 注意 解説 備考",
+)
+
+#: How a chat model agrees before it writes. With a pause behind it, the line is chatter.
+AGREEMENTS = (
+    *("sure", "sure thing", "certainly", "of course", "absolutely", "okay", "ok", "great", "yes"),
+    *("claro", "por supuesto", "con gusto", "bien sûr", "d'accord", "d’accord", "certainement"),
+    *("natürlich", "gerne", "klar", "selbstverständlich", "com certeza", "certo", "certamente"),
+    *(
+        "конечно",
+        "natuurlijk",
+        "물론입니다",
+        "물론이죠",
+        "네",
+        "当然",
+        "当然可以",
+        "好的",
+        "好",
+        "没问题",
+    ),
+    *("はい", "もちろん", "もちろんです", "承知しました", "かしこまりました", "了解しました"),
+)
 
 #: How a chat model begins to announce what it is about to write.
-CHATTER = (
-    *("sure", "certainly", "of course", "absolutely", "okay"),
-    *("here is", "here are", "here's", "here’s", "below is", "below are"),
+ANNOUNCEMENTS = (
+    *("here is", "here are", "here's", "here’s", "below is", "below are", "the following", "now"),
+    *("based on", "these are", "this is", "let's", "next", "as requested"),
+    *("aquí", "a continuación", "estas son", "voici", "ci-dessous", "hier ", "im folgenden", "nun"),
+    *("aqui", "a seguir", "abaixo", "ecco", "di seguito", "вот", "ниже", "hieronder", "다음은"),
+    *("以下", "下面", "这是", "接下来", "基于", "根据", "こちら", "次に"),
 )
 
 #: Numbers written as a part of the word before them, as in 问题一.
 NUMERALS = "一二三四五六七八九十"
+#: Stand between words that are written without spaces.
+JOINTS = ("和", "与", "與", "及", "以及", "と", "の", "과", "와", "的", "・")
 
-COLONS = ":："
+COLONS = ":：︰∶"
 #: What may stand between the number of an item or label and its text.
 NUMBER_ENDS = ".)．）、"
-BULLETS = "-–—•◦‣▪●·*+"
+BULLETS = "-–—•◦‣▪●·*+○■□▶►▸✓✔✅☑→➔➜➤⇒"
 DASHES = "-–—"
-QUESTION_MARKS = "?？"
+QUESTION_MARKS = "?？؟"
 SENTENCE_ENDS = ".!?…。！？"
 #: After these, a short label may follow on the same line.
-PAUSES = SENTENCE_ENDS + ")）;；|"
+PAUSES = SENTENCE_ENDS + ")）;；|/"

@@ -6,35 +6,12 @@ article may well hold a line such as "A: good view".
 """
 
 from collections.abc import Iterator
-from enum import IntEnum, auto
 from typing import NamedTuple
 
-from refiner import labels, patterns
-
-
-class Kind(IntEnum):
-    """What a line looks like."""
-
-    BLANK = auto()
-    TEXT = auto()
-    #: Bulleted or numbered.
-    ITEM = auto()
-    #: Begins with a question's label.
-    QUESTION = auto()
-    #: Begins with an answer's label.
-    ANSWER = auto()
-    #: Begins with the label of something models add to an answer, such as "Explanation:".
-    ASIDE = auto()
-    #: Heading of the pairs, such as "### Question Answer Pairs".
-    PAIRS = auto()
-    #: Heading of the article, such as "Wikipedia Article:"; the article may begin on its line.
-    ARTICLE = auto()
-    #: Begins with a label that is the article's only where nothing stands before it.
-    CONTEXT = auto()
-    #: Any other heading.
-    HEADING = auto()
-    #: Neither letters nor digits, or a code fence.
-    RULE = auto()
+from refiner import kinds, labels, patterns
+from refiner.kinds import Kind, Mark
+from refiner.text import collapse
+from refiner.words import KNOWN, names_article, names_pairs, words_of
 
 
 class Line(NamedTuple):
@@ -45,162 +22,215 @@ class Line(NamedTuple):
     text: str
     #: As written.
     raw: str
-    is_numbered: bool = False
-    #: Has no label and ends in a question mark.
-    is_asking: bool = False
+    mark: Mark = kinds.UNMARKED
 
 
 #: Longest line that is taken for a heading made of known words.
 _MAX_HEADING_CHARS = 80
 #: Longest line that is taken for a chat model's announcement of what follows.
-_MAX_ANNOUNCEMENT_CHARS = 200
-_MAX_CHATTER_CHARS = max(map(len, labels.CHATTER))
+_MAX_ANNOUNCEMENT_CHARS = 250
 _LABEL_KINDS = {
-    **dict.fromkeys(labels.QUESTION, Kind.QUESTION),
-    **dict.fromkeys(labels.ANSWER, Kind.ANSWER),
-    **dict.fromkeys(labels.ASIDE, Kind.ASIDE),
+    **dict.fromkeys(labels.QUESTION, kinds.QUESTION),
+    **dict.fromkeys(labels.ANSWER, kinds.ANSWER),
+    **dict.fromkeys(labels.ASIDE, kinds.ASIDE),
 }
+_LABELLED = frozenset((kinds.QUESTION, kinds.ANSWER))
+#: The article may begin on the line of these headings.
+_WITH_TEXT = frozenset((kinds.ARTICLE, kinds.CONTEXT))
+#: Without one of them at its beginning, a line is no label, no heading and no chatter.
+_TELLING_WORDS = KNOWN.union(_LABEL_KINDS, labels.QUALIFIERS, patterns.CHATTER_WORDS)
+_HEADING_ENDS = labels.COLONS + "*_"
 _COLON_ENDS = tuple(labels.COLONS)
 _QUESTION_ENDS = tuple(labels.QUESTION_MARKS)
-_AFTER_QUESTION_MARK = '*_ "”)'
-_PAIRS_WORDS = labels.QUESTION | labels.ANSWER | labels.PAIRS | labels.PAIRS_FILLERS
-_ARTICLE_WORDS = labels.ARTICLE | labels.ARTICLE_FILLERS | labels.CONTEXT | labels.TITLE
-_HEADING_WORDS = _PAIRS_WORDS | _ARTICLE_WORDS
+_AFTER_QUESTION_MARK = '*_` "”»」)）'
+_FENCE = "```"
+_HEADING_BEGINS = ("#", "**", "__", "--", "==")
+#: Stands between pairs, or parts of one, on the same line.
+_BETWEEN_LABELS = " ,/|;–—→•-"
+_MARKS = {"number": kinds.NUMBER, "letter": kinds.LETTER}
+_BRACKETS = {")": "(", "）": "（", "}": "{", "]": "["}
 
-_BLANK = Line(Kind.BLANK, "", "")
+_BLANK = Line(kinds.BLANK, "", "")
 
 
 def read_lines(text: str) -> list[Line]:
     r"""Return the lines of a text with `\n` line ends; a text that ends in one ends in a BLANK."""
     lines: list[Line] = []
-    for written in text.split("\n"):
-        row = " ".join(written.split())
+    for written in collapse(text).split("\n"):
+        row = written.lstrip(" >").rstrip()
         if not row:
             lines.append(_BLANK)
-        elif patterns.LABEL_SIGN.search(row):
-            lines.extend(map(_classify, _pieces(row)))
+            continue
+        line = _classify(row)
+        if _may_hold_labels(line):
+            lines.extend(_split_at_labels(line))
         else:
-            lines.append(_classify(row))
+            lines.append(line)
     return lines
 
 
-def _pieces(row: str) -> Iterator[str]:
-    """Split a row before each label inside it, where it may be a row of pairs at all."""
-    word, position = _first_word(row)
-    separator = patterns.SEPARATOR.match(row, position) if word in _LABEL_KINDS else None
-    start = 0
-    if separator or any(mark in row for mark in labels.QUESTION_MARKS):
-        position = separator.end() if separator else position
-        while patterns.LABEL_SIGN.search(row, position) and (
-            found := patterns.INLINE_LABEL.search(row, position)
-        ):
-            yield row[start : found.start()]
-            start, position = found.end(), found.end(found.lastgroup or 0)
-    yield row[start:]
+def _may_hold_labels(line: Line) -> bool:
+    """Whether a line may hold several pairs, or parts of one: only where it is set off, or asks."""
+    text = line.text
+    if text.isascii():
+        # Most lines hold neither sign, which `in` finds out sooner than a regular expression.
+        if not (":" in text or "." in text or ")" in text):
+            return False
+        is_asking_inside = "?" in text
+    else:
+        is_asking_inside = any(map(text.__contains__, labels.QUESTION_MARKS))
+    is_set_off = line.kind in _LABELLED or line.mark is not kinds.UNMARKED
+    return (is_set_off or is_asking_inside) and patterns.LABEL_SIGN.search(text) is not None
 
 
-def _first_word(row: str) -> tuple[str, int]:
-    """Return the first word, without a numeral at its end, and where it ends; else "", 0."""
-    head = patterns.HEAD.match(row)
-    if head is None or head["word"] is None:
-        return "", 0
-    return head["word"].casefold().rstrip(labels.NUMERALS), head.end()
+def _split_at_labels(line: Line) -> Iterator[Line]:
+    """Split a line before each label inside it."""
+    text = line.text
+    label = patterns.INLINE_LABEL if line.kind in _LABELLED else patterns.INLINE_LABEL_AFTER_PAUSE
+    found = label.search(text)
+    if found is None:
+        yield line
+        return
+    label_chars = max(line.raw.find(text), 0)
+    yield line._replace(
+        text=text[: found.start()].rstrip(_BETWEEN_LABELS),
+        raw=line.raw[: label_chars + found.start()],
+    )
+    while found is not None:
+        begin, position = found.end(), found.end(found.lastgroup or 0)
+        found = patterns.INLINE_LABEL.search(text, position)
+        piece = text[begin : found.start()] if found else text[begin:]
+        # What stands between two labels is no part of the pair, but would be of the article.
+        yield _classify((found and piece.rstrip(_BETWEEN_LABELS)) or piece)._replace(raw=piece)
 
 
 def _classify(row: str) -> Line:
-    word, position = _first_word(row)
-    if row.startswith("```") or not (word or any(map(str.isalnum, row))):
-        return Line(Kind.RULE, "", row)
-    found = None
-    if word in _LABEL_KINDS:
-        found = _labelled(row, position, _LABEL_KINDS[word])
-    if found is None and word in _HEADING_WORDS:
+    head = patterns.HEAD.match(row)
+    written = head["word"] if head else None
+    if head is None or written is None:
+        return _wordless(row)
+    word, position = written.casefold(), head.end()
+    is_short = len(row) <= _MAX_ANNOUNCEMENT_CHARS
+    if is_short and (word in labels.QUALIFIERS or row.startswith(") ", position)):
+        word, position = _qualified(row, word, position)
+    elif not word.isascii():
+        word = word.rstrip(labels.NUMERALS)
+    kind = _LABEL_KINDS.get(word)
+    found = _labelled(row, position, kind) if kind else None
+    if found or _is_prose(row, word):
+        return found or Line(kinds.TEXT, row, row)
+    if word in KNOWN or not word.isascii():
         found = _heading_of_words(row)
-    if found is None:
-        found = _announcement(row, word)
-    if found is None and not row[0].isalpha():
-        found = _hashed(row) or _item(row)
-    return found or Line(Kind.TEXT, row, row, is_asking=_is_asking(row))
+    if found is None and is_short:
+        found = _announcement(row)
+    if found is None and not (row[0].isalpha() and row[1:2] != ")"):
+        found = _marked(row)
+    return found or Line(kinds.TEXT, row, row)
+
+
+def _is_prose(row: str, word: str) -> bool:
+    """Whether nothing sets a line off from an article, as nearly all lines of one: to be quick."""
+    if not (row[0].isalpha() and word.isascii()) or row[1:2] == ")" or row[-1] in _HEADING_ENDS:
+        return False
+    if word not in _TELLING_WORDS:
+        return True
+    is_long = len(row) > _MAX_ANNOUNCEMENT_CHARS and row.isascii()
+    return is_long and ":" not in row[:_MAX_HEADING_CHARS]
+
+
+def _qualified(row: str, word: str, position: int) -> tuple[str, int]:
+    """Return the label behind a first word such as "Correct" or "a)" and where it ends."""
+    head = patterns.QUALIFIED_HEAD.match(row)
+    return (head["word"].casefold(), head.end()) if head else (word, position)
+
+
+def _wordless(row: str) -> Line:
+    if len(row) == 1 and not row.isalnum():
+        return _BLANK  # The bullet of an item that was never written.
+    if patterns.NUMBER_ALONE.match(row) or not any(map(str.isalnum, row)):
+        return Line(kinds.RULE, "", row)
+    return _marked(row) or Line(kinds.TEXT, row, row)
 
 
 def _labelled(row: str, position: int, kind: Kind) -> Line | None:
     """Return the line whose label's word ends at *position*."""
-    separator = patterns.SEPARATOR.match(row, position)
-    if separator is None and kind is Kind.QUESTION and _is_asking(row):
-        separator = patterns.BARE_SEPARATOR.match(row, position)
-    if separator is None:
-        return None
-    text = row[separator.end() :]
-    if row.startswith("(") and text.endswith(")") and "(" not in text:
+    if row.startswith(": ", position):
+        text = row[position + 2 :]  # As most labels are: no need for the whole pattern.
+    else:
+        separator = patterns.SEPARATOR.match(row, position)
+        if separator is None and kind is kinds.QUESTION and is_asking(row):
+            separator = patterns.BARE_SEPARATOR.match(row, position)
+        if separator is None:
+            return None
+        text = row[separator.end() :]
+    opening = _BRACKETS.get(text[-1:])
+    if opening and text.count(text[-1]) > text.count(opening):
         text = text[:-1]  # "(Answer: Paris)" is bracketed as a whole.
     return Line(kind, text, row)
 
 
 def _heading_of_words(row: str) -> Line | None:
     """Return the heading that is made of known words only: as a whole, or up to its colon."""
-    if len(row) <= _MAX_HEADING_CHARS and _names_pairs(_words(row)):
-        return Line(Kind.PAIRS, "", row)
-    head, *rest = patterns.COLON_SPLIT.split(row, 1)
-    words = _words(head) if len(head) <= _MAX_HEADING_CHARS else set()
-    text = rest[0].lstrip("*_ ") if rest else ""
-    if not words <= _ARTICLE_WORDS:
+    colon = patterns.COLON.search(row, 0, _MAX_HEADING_CHARS)
+    if colon is None and len(row) > _MAX_HEADING_CHARS:
         return None
+    words = words_of(row[: colon.start()] if colon else row)
+    text = row[colon.end() :].lstrip("*_ ") if colon else ""
+    kind = None
+    if names_article(words):
+        kind = _kind_of_article(words, text)
+    elif names_pairs(words_of(row) if text and len(row) <= _MAX_HEADING_CHARS else words):
+        kind = None if text and len(row) > _MAX_HEADING_CHARS else kinds.PAIRS
+    if kind is None:
+        return None
+    return Line(kind, text if kind in _WITH_TEXT else "", row)
+
+
+def _kind_of_article(words: set[str], text: str) -> Kind | None:
     if words & labels.TITLE:
-        return Line(Kind.HEADING, "", row)
+        return kinds.HEADING
     if words & labels.ARTICLE:
-        return Line(Kind.ARTICLE, text, row)
+        return kinds.ARTICLE
     if words & labels.CONTEXT:
-        return Line(Kind.CONTEXT if text else Kind.HEADING, text, row)
+        return kinds.CONTEXT if text else kinds.HEADING
     return None
 
 
-def _words(text: str) -> set[str]:
-    return {word.casefold() for word in patterns.WORD.findall(text)}
-
-
-def _names_pairs(words: set[str]) -> bool:
-    is_named = words & labels.PAIRS or (words & labels.QUESTION and words & labels.ANSWER)
-    return bool(is_named) and words <= _PAIRS_WORDS
-
-
-def _announcement(row: str, word: str) -> Line | None:
-    """Return "Here is the article:" and "Here are question-answer pairs:" as headings."""
-    if len(row) > _MAX_ANNOUNCEMENT_CHARS:
+def _announcement(row: str) -> Line | None:
+    """Return "Here is the article:" and "## The question-answer pairs" as headings."""
+    is_chatter = patterns.CHATTER.match(row) is not None
+    is_heading = row.startswith(_HEADING_BEGINS) and not is_asking(row)
+    if not (is_chatter or is_heading or row.rstrip("*_ ").endswith(_COLON_ENDS)):
         return None
-    is_chatter = row[:_MAX_CHATTER_CHARS].casefold().startswith(labels.CHATTER)
-    is_announcement = is_chatter or row.rstrip("*_ ").endswith(_COLON_ENDS)
-    mention = patterns.MENTION.search(row) if is_announcement else None
-    if mention is None:
-        return None
-    if mention["pairs"]:
-        return Line(Kind.PAIRS, "", row) if patterns.ANSWER_MENTION.search(row) else None
-    is_heading = is_chatter or mention["wikipedia"] or word in labels.ARTICLE
-    return Line(Kind.ARTICLE, "", row) if is_heading else None
+    if patterns.PAIRS_MENTION.search(row) and patterns.ANSWER_MENTION.search(row):
+        return Line(kinds.PAIRS, "", row)
+    if patterns.WIKIPEDIA_MENTION.search(row) or (
+        is_chatter and patterns.ARTICLE_MENTION.search(row)
+    ):
+        return Line(kinds.ARTICLE, "", row)
+    return None
 
 
-def _hashed(row: str) -> Line | None:
-    """Return a Markdown or wiki heading, unless it is a question set as one."""
-    marker = patterns.HASHED.match(row)
-    if marker is None:
-        return None
-    text = row[marker.end() :]
-    if _is_asking(text):
-        return _item(text) or Line(Kind.TEXT, text, text, is_asking=True)
-    return Line(Kind.HEADING, "", row)
+def _marked(row: str) -> Line | None:
+    """Return a line that is set off by a marker: a list item, a heading or a fence."""
+    if row.startswith(_FENCE):
+        return Line(kinds.RULE, "", row)
+    hashes = patterns.HASHED.match(row)
+    if hashes:
+        text = row[hashes.end() :]
+        number = patterns.ITEM.match(text)
+        text = text[number.end() :] if number else text
+        # A question may be set as a heading.
+        return Line(kinds.TEXT if is_asking(text) else kinds.HEADING, text, text, kinds.HASHES)
+    item = patterns.ITEM.match(row)
+    if item:
+        mark = _MARKS.get(item.lastgroup or "", kinds.BULLET)
+        return Line(kinds.ITEM, row[item.end() :], row, mark)
+    if row.startswith("**") and row.rstrip(":： ").endswith("**"):
+        return Line(kinds.TEXT, row, row, kinds.BOLD)
+    return None
 
 
-def _item(row: str) -> Line | None:
-    marker = patterns.ITEM.match(row)
-    if marker is None:
-        return None
-    return Line(
-        Kind.ITEM,
-        row[marker.end() :],
-        row,
-        is_numbered=marker["number"] is not None,
-        is_asking=_is_asking(row),
-    )
-
-
-def _is_asking(row: str) -> bool:
-    return row.rstrip(_AFTER_QUESTION_MARK).endswith(_QUESTION_ENDS)
+def is_asking(text: str) -> bool:
+    """Whether a text ends in a question mark."""
+    return text.rstrip(_AFTER_QUESTION_MARK).endswith(_QUESTION_ENDS)

@@ -1,35 +1,46 @@
-"""JSON: an object with article and pairs, or a list of pairs below an article in plain lines."""
+"""JSON: an object with article and pairs, or lists or objects of pairs below an article in lines."""
 
 import re
-from itertools import islice
+from collections.abc import Iterator
 from json import JSONDecoder
+from typing import NamedTuple
 
 from contextvqa.records import QA
+from refiner import labels
 from refiner.article import read_article
 from refiner.draft import Draft, Layout, make_qa
-from refiner.lines import read_lines
+from refiner.lines import is_asking, read_lines
+from refiner.words import words_of
 
-#: Keys as `_value_of` compares them: letters only, casefolded. The first that is there counts.
-_CONTEXT_KEYS = (
-    *("context", "article", "wikipediaarticle", "wikiarticle", "passage", "content", "text"),
-    *("文章", "维基百科文章", "上下文"),
-)
-_PAIRS_KEYS = (
-    *("qas", "qapairs", "qa", "questions", "questionanswerpairs", "questionsandanswers", "pairs"),
-    *("questionanswers", "questionanswer", "问答对", "问答"),
-)
-_QUESTION_KEYS = ("question", "q", "问题", "问")
-_ANSWER_KEYS = ("answer", "answers", "a", "答案", "回答", "答")
+#: Letters of the keys of an article, where no key is made of the words for one.
+_CONTEXT_KEYS = ("content", "text", "body", "paragraphs", "articletext", "wikiarticle")
+_ARTICLE_WORDS = labels.ARTICLE | labels.CONTEXT
+#: Deepest place of a list of pairs, and of a pair that a cut value is closed after.
+_MAX_DEPTH = 4
 
-#: Where a value may begin: an object anywhere, a list of objects at the start of a line.
-_START = re.compile(r'\{\s*"|^[^\S\n]*+\[(?=\s*\{)', re.MULTILINE)
-#: Beginnings that are tried. More would make hostile input quadratic.
-_MAX_STARTS = 3
+#: Stands around the values of a text that is hardly JSON.
+_SYNTAX = ", \n[]{}"
+#: Where a value may begin: an object anywhere, a list at the start of a line.
+_START = re.compile(r'\{\s*"|^[^\S\n]*+\[(?=\s*[\[{])', re.MULTILINE)
+#: A text that is written as JSON, whatever is wrong with it.
+_JSON = re.compile(r'\A\s*(?:```\s*)?(?:\{\s*"|\[\s*[\[{])|^```json\s*[{\[]', re.MULTILINE)
+#: Beginnings without a pair that are tried. More would make hostile input quadratic.
+_MAX_FAILURES = 3
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)
-#: Deepest place of a pair that a cut value is closed after.
-_MAX_PAIR_DEPTH = 4
+_TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
+_FENCE = re.compile(r"^```.*$", re.MULTILINE)
 #: Models put line ends into strings as they are. Numbers stay as they are written.
 _DECODER = JSONDecoder(strict=False, parse_int=str, parse_float=str)
+
+
+class _Found(NamedTuple):
+    """A value in a text."""
+
+    context: str
+    qas: tuple[QA, ...]
+    begin: int
+    end: int
+    is_whole: bool
 
 
 def read_objects(text: str) -> Draft | None:
@@ -40,75 +51,164 @@ def read_objects(text: str) -> Draft | None:
         text: As `normalise` returns it.
 
     Returns:
-        None where the text neither begins as JSON nor holds a value with pairs.
+        None where the text neither is written as JSON nor holds a value with pairs.
 
     """
-    if "{" not in text:
+    if "{" not in text and not ("[" in text and "[[" in text):
         return None
-    for start in islice(_START.finditer(text), _MAX_STARTS):
-        value = _decode(text, start.end() - len(start[0].lstrip()))
-        qas = _read_qas(value)
-        if qas:
-            is_object = isinstance(value, dict)
-            context = _join(_value_of(value, _CONTEXT_KEYS)) if is_object else text[: start.start()]
-            return Draft(Layout.JSON, read_article(read_lines(context)), qas)
-    begins_as_json = _START.match(text.lstrip().removeprefix("```json").lstrip("`\n "))
-    return Draft(Layout.JSON, "", ()) if begins_as_json else None
+    context = ""
+    qas: list[QA] = []
+    rest: list[str] = []
+    end, is_whole = 0, True
+    for found in _find_values(text):
+        context = context or found.context
+        qas += found.qas
+        rest.append(text[end : found.begin])
+        end, is_whole = found.end, found.is_whole
+    if not qas:
+        return Draft(Layout.JSON, context, ()) if context or _JSON.search(text) else None
+    rest.append(text[end:] if is_whole else "")
+    return _draft(context, tuple(qas), rest, is_whole=is_whole)
 
 
-def _decode(text: str, position: int) -> object:
+def _draft(context: str, qas: tuple[QA, ...], rest: list[str], *, is_whole: bool) -> Draft:
+    """Take the article from the lines above the first value where the values hold none."""
+    above = read_article(read_lines(_FENCE.sub("", rest[0])))
+    leftover = [*above.leftover]
+    if context:
+        leftover.append(above.text)
+    article = read_article(read_lines(context)).text if context else above.text
+    leftover += _FENCE.sub("", "\n".join(rest[1:])).strip(_SYNTAX).splitlines()
+    kept = tuple(line for text in leftover if (line := " ".join(text.split())))
+    return Draft(Layout.JSON, article, qas, kept, not is_whole)
+
+
+def _find_values(text: str) -> Iterator[_Found]:
+    """Yield the values of a text that follow one another, until too many hold no pair."""
+    position = num_failures = 0
+    while num_failures < _MAX_FAILURES and (start := _START.search(text, position)):
+        found = _decode(text, start.end() - len(start[0].lstrip()))
+        position = start.end()
+        if found and (found.qas or found.context):
+            yield found
+            position = found.end
+            if not found.is_whole:
+                return
+        else:
+            num_failures += 1
+
+
+def _decode(text: str, begin: int) -> _Found | None:
     """Return the value that begins there, else what is whole of it, else None."""
     try:
-        return _DECODER.raw_decode(text, position)[0]
+        value, end = _DECODER.raw_decode(text, begin)
+        return _found(value, begin, end, is_whole=True)
     except (ValueError, RecursionError):
         pass
+    end, closers = _find_end(text, begin)
+    written = _TRAILING_COMMA.sub("", text[begin:end] + closers)
     try:
-        return _DECODER.decode(_close(text, position))
+        return _found(_DECODER.decode(written), begin, end, is_whole=not closers)
     except (ValueError, RecursionError):
         return None
 
 
-def _close(text: str, position: int) -> str:
-    """Return the value up to the end of its last whole object, with what is open then closed."""
-    closers: list[str] = []
-    closed = ""
-    end = position
-    for token in _TOKEN.finditer(text, position):
+def _found(value: object, begin: int, end: int, *, is_whole: bool) -> _Found:
+    return _Found(_context_of(value), tuple(_pairs_of(value)), begin, end, is_whole)
+
+
+def _find_end(text: str, begin: int) -> tuple[int, str]:
+    """Return where a value ends, or its last whole object, and what closes it there."""
+    open_closers: list[str] = []
+    end, closers = begin, ""
+    for token in _TOKEN.finditer(text, begin):
         mark = token[0]
         if mark in "{[":
-            closers.append("}" if mark == "{" else "]")
+            open_closers.append("}" if mark == "{" else "]")
         elif mark in "}]":
-            if not closers or closers.pop() != mark:
+            if not open_closers or open_closers.pop() != mark:
                 break
-            if mark == "}" and len(closers) < _MAX_PAIR_DEPTH:
-                end, closed = token.end(), "".join(reversed(closers))
-    return text[position:end] + closed
+            if not open_closers:
+                return token.end(), ""
+            if mark == "}" and len(open_closers) < _MAX_DEPTH:
+                end, closers = token.end(), "".join(reversed(open_closers))
+    return end, closers
 
 
-def _read_qas(value: object) -> tuple[QA, ...]:
-    pairs = _value_of(value, _PAIRS_KEYS) if isinstance(value, dict) else value
-    found = (_read_qa(pair) for pair in pairs) if isinstance(pairs, list) else ()
-    return tuple(qa for qa in found if qa)
+def _pairs_of(value: object, depth: int = 0) -> Iterator[QA]:
+    """Yield the pairs of a value: objects, members that are numbered, questions as keys, lists."""
+    if depth > _MAX_DEPTH:
+        return
+    written: list[tuple[object, object]] = []
+    inner: list[object] = []
+    match value:
+        case [str() as asked, answered] if is_asking(asked):
+            written = [(asked, answered)]
+        case list():
+            inner = value
+        case dict():
+            written = _members_of_pairs(value) or _questions_as_keys(value)
+            inner = [] if written else list(value.values())
+    for question, answer in written:
+        qa = _make_qa(question, answer)
+        if qa:
+            yield qa
+    for item in inner:
+        yield from _pairs_of(item, depth + 1)
 
 
-def _read_qa(pair: object) -> QA | None:
-    question = _join(_value_of(pair, _QUESTION_KEYS))
-    answer = _value_of(pair, _ANSWER_KEYS)
-    return make_qa(
-        question, [_join(item) for item in answer] if isinstance(answer, list) else [_join(answer)]
-    )
+def _members_of_pairs(value: dict[str, object]) -> list[tuple[object, object]]:
+    """Return question and answer of an object, or several, as in `question1` and `answer1`."""
+    questions: dict[str, object] = {}
+    answers: dict[str, object] = {}
+    for key, item in value.items():
+        letters, digits = _letters(key), "".join(filter(str.isdigit, key))
+        if letters in labels.QUESTION:
+            questions[digits] = item
+        elif letters in labels.ANSWER:
+            answers[digits] = item
+    return [(item, answers[number]) for number, item in questions.items() if number in answers]
 
 
-def _value_of(value: object, keys: tuple[str, ...]) -> object:
-    """Return the member of an object under the first of the keys it has, else None."""
+def _questions_as_keys(value: dict[str, object]) -> list[tuple[object, object]]:
+    asking = [key for key in value if is_asking(key)]
+    # Of questions, not every one need end in a question mark.
+    keys = value if 2 * len(asking) > len(value) else asking
+    return [(key, value[key]) for key in keys]
+
+
+def _letters(key: str) -> str:
+    return "".join(filter(str.isalpha, key)).casefold()
+
+
+def _make_qa(question: object, answer: object) -> QA | None:
+    answers = answer if isinstance(answer, list) else [answer]
+    written = [_on_one_line(item) for item in answers]
+    return make_qa(_on_one_line(question), written)
+
+
+def _on_one_line(value: object) -> str:
+    return " ".join(value.split()) if isinstance(value, str) else ""
+
+
+def _context_of(value: object, depth: int = 0) -> str:
+    """Return the article of a value as paragraphs, else ""."""
+    if depth > _MAX_DEPTH:
+        return ""
+    if isinstance(value, list):
+        return next(filter(None, (_context_of(item, depth + 1) for item in value)), "")
     if not isinstance(value, dict):
-        return None
-    members = {"".join(filter(str.isalpha, key)).casefold(): item for key, item in value.items()}
-    return next((members[key] for key in keys if key in members), None)
+        return ""
+    named = [item for key, item in value.items() if words_of(key) & _ARTICLE_WORDS]
+    named += [item for key, item in value.items() if _letters(key) in _CONTEXT_KEYS]
+    written = (_paragraphs(item) or _context_of(item, depth + 1) for item in named)
+    found = next(filter(None, written), "")
+    inner = (item for item in value.values() if isinstance(item, dict))
+    return found or next(filter(None, (_context_of(item, depth + 1) for item in inner)), "")
 
 
-def _join(value: object) -> str:
-    """Return a string or number as it is, a list of them as paragraphs, anything else as ""."""
+def _paragraphs(value: object) -> str:
+    """Return a string as it is, a list of them as paragraphs, anything else as ""."""
     if isinstance(value, list):
         return "\n\n".join(item for item in value if isinstance(item, str))
     return value if isinstance(value, str) else ""

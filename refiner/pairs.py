@@ -1,30 +1,35 @@
 """
 The pairs of a text written in lines, in whichever of the line layouts it is.
 
-Every layout is read by the same steps: find where its questions begin, take the article from what
-stands before, then collect each question's lines and its answer's.
+Every layout is read by the same steps: find which lines begin a question and where the article
+ends, take the article from what stands before, then collect each question's lines and its answer's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from contextvqa.records import QA
+from refiner import kinds, labels, patterns
 from refiner.article import read_article
 from refiner.draft import Draft, Layout, make_qa
-from refiner.lines import Kind, Line, read_lines
+from refiner.kinds import Mark
+from refiner.lines import Line, is_asking, read_lines
+from refiner.questions import find_questions, find_start
 
-#: What a text must hold to be read in a layout. From the most certain layout to the least: the
-#: first that finds a pair counts.
-_NEEDED = {
-    Layout.LABELLED: {Kind.QUESTION, Kind.ANSWER},
-    Layout.LABELLED_ANSWERS: {Kind.ANSWER},
-    Layout.LABELLED_QUESTIONS: {Kind.QUESTION},
-    Layout.UNLABELLED: {Kind.PAIRS},
-}
+#: From the most certain layout to the least: the first that finds a pair counts.
+_LAYOUTS = (
+    Layout.LABELLED,
+    Layout.LABELLED_ANSWERS,
+    Layout.LABELLED_QUESTIONS,
+    Layout.UNLABELLED,
+)
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 _WITH_QUESTION_LABELS = (Layout.LABELLED, Layout.LABELLED_QUESTIONS)
-_NO_CONTENT = (Kind.BLANK, Kind.RULE, Kind.HEADING, Kind.PAIRS)
-_TEXT = (Kind.TEXT, Kind.ITEM, Kind.QUESTION)
+_TEXT = frozenset((kinds.TEXT, kinds.ITEM, kinds.QUESTION))
+_BULLETS = frozenset(labels.BULLETS)
+_COLON_ENDS = tuple(labels.COLONS)
+_STRUCTURE = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 
 
 def read_written(text: str, *, is_cut: bool) -> Draft:
@@ -32,99 +37,95 @@ def read_written(text: str, *, is_cut: bool) -> Draft:
     Read a text that is written as lines, in the first layout that finds a pair.
 
     Args:
-        text: As `normalise` returns it.
+        text: As `normalise` returns it, without tags and tables.
         is_cut: max_tokens ended the text. Its last pair is then dropped unless a line end follows
             the answer; after a list of answers, unless an empty line or anything else does.
 
     """
     lines = read_lines(text)
-    kinds = {line.kind for line in lines}
-    end_of_article = len(lines)
-    for layout, needed in _NEEDED.items():
-        start = _find_start(lines, layout) if needed <= kinds else None
+    best = Layout.UNLABELLED, len(lines), _Pairs((), [])
+    for layout in _LAYOUTS:
+        if layout is Layout.LABELLED_QUESTIONS and best[2].qas:
+            continue  # The same questions.
+        questions = find_questions(lines, layout)
+        start = find_start(lines, questions, layout) if questions else None
         if start is None:
             continue
-        end_of_article = min(end_of_article, start)
-        qas = _read_pairs(lines[start:], layout, is_cut=is_cut)
-        if qas:
-            return Draft(layout, read_article(lines[:start]), qas)
-    return Draft(Layout.UNLABELLED, read_article(lines[:end_of_article]), ())
+        pairs = _read_pairs(lines[start:], start, questions, layout, is_cut=is_cut)
+        if len(pairs.qas) > len(best[2].qas) or not (best[2].qas or best[1] < start):
+            best = layout, start, pairs
+        if layout is Layout.LABELLED and pairs.qas and pairs.are_all:
+            break
+    layout, start, pairs = best
+    article = read_article(lines[:start])
+    return Draft(layout, article.text, pairs.qas, (*article.leftover, *pairs.leftover), is_cut)
 
 
-def _is_question(line: Line, layout: Layout) -> bool:
-    if layout in _WITH_QUESTION_LABELS:
-        return line.kind is Kind.QUESTION
-    return line.is_asking or (line.is_numbered and layout is Layout.LABELLED_ANSWERS)
+class _Pairs(NamedTuple):
+    """The pairs of some lines, and the lines that belong to none."""
+
+    qas: tuple[QA, ...]
+    leftover: list[str]
+    #: No question has a second answer, which might be that of another question.
+    are_all: bool = False
 
 
-def _find_start(lines: Sequence[Line], layout: Layout) -> int | None:
-    """
-    Return the index at which the article ends: that of the pairs' heading, or first question.
-
-    A heading with a question right below it is certain. Without one, the first question that is
-    answered counts, or the last heading between article and that question.
-    """
-    heading = _first_heading(lines, layout)
-    if heading is not None or layout is Layout.UNLABELLED:
-        return heading
-    question = _first_answered(lines, layout)
-    if question is None:
-        return None
-    is_article_seen = False
-    start = question
-    for index, line in enumerate(lines[:question]):
-        is_article_seen = is_article_seen or line.kind in _TEXT
-        if line.kind is Kind.PAIRS and is_article_seen:
-            start = index
-    return start
-
-
-def _first_heading(lines: Sequence[Line], layout: Layout) -> int | None:
-    heading = None
-    for index, line in enumerate(lines):
-        if line.kind is Kind.PAIRS:
-            heading = index if heading is None else heading
-        elif line.kind not in _NO_CONTENT:
-            if heading is not None and _is_question(line, layout):
-                return heading
-            heading = None
-    return None
-
-
-def _first_answered(lines: Sequence[Line], layout: Layout) -> int | None:
-    question = None
-    for index, line in enumerate(lines):
-        if _is_question(line, layout):
-            question = index
-        elif question is None or line.kind in _NO_CONTENT:
-            continue
-        elif line.kind is Kind.ANSWER or layout not in _WITH_ANSWER_LABELS:
-            return question
-        elif layout is Layout.LABELLED_ANSWERS:
-            question = None  # Without a label, only the line right before an answer is certain.
-    return None
-
-
-def _read_pairs(lines: Sequence[Line], layout: Layout, *, is_cut: bool) -> tuple[QA, ...]:
-    pairs: list[_Pair] = []
-    for line in lines:
-        if _is_question(line, layout):
-            pairs.append(_Pair([line.text]))
-        elif pairs:
-            pairs[-1].take(line, is_answer_labelled=layout in _WITH_ANSWER_LABELS)
+def _read_pairs(
+    lines: Sequence[Line], start: int, questions: Collection[int], layout: Layout, *, is_cut: bool
+) -> _Pairs:
+    """Read the lines from index *start* on."""
+    is_labelled = layout in _WITH_ANSWER_LABELS
+    if is_cut and _begins_as(lines[max(questions) - start], lines[-1]):
+        lines = [*lines[:-1], lines[-1]._replace(kind=kinds.ASIDE)]
+    pairs, leftover = _collect(lines, start, questions, is_answer_labelled=is_labelled)
     if is_cut and pairs and not pairs[-1].is_ended:
-        pairs.pop()
+        leftover.extend(pairs.pop().lines)
     _deal_answers(pairs, layout)
-    qas = tuple(qa for pair in pairs if (qa := pair.to_qa()))
+    qas = [qa for pair in pairs if (qa := pair.to_qa(leftover))]
     # Where most questions have no answer and no label, they are hardly questions of pairs.
     is_doubtful = layout not in _WITH_QUESTION_LABELS and 2 * len(qas) < len(pairs)
-    return () if is_doubtful else qas
+    if is_doubtful:
+        return _Pairs((), [line.raw for line in lines if line.kind not in _STRUCTURE])
+    are_all = max(len(pair.answers) for pair in pairs) <= 1 if pairs else False
+    return _Pairs(tuple(qas), leftover, are_all)
+
+
+def _collect(
+    lines: Sequence[Line], start: int, questions: Collection[int], *, is_answer_labelled: bool
+) -> tuple[list["_Pair"], list[str]]:
+    """Return each question with the lines that belong to it, and the lines that belong to none."""
+    pairs: list[_Pair] = []
+    leftover: list[str] = []
+    for index, line in enumerate(lines, start):
+        if index in questions:
+            pairs.append(_Pair.begin(line, is_answer_labelled=is_answer_labelled))
+        elif line.kind is kinds.BLANK:
+            if pairs:
+                pairs[-1].num_blanks += 1
+        elif pairs:
+            if not pairs[-1].takes(line, is_answer_labelled=is_answer_labelled):
+                leftover.append(line.raw)
+        elif line.kind not in _STRUCTURE:
+            leftover.append(line.raw)
+    return pairs, leftover
+
+
+def _begins_as(question: Line, cut: Line) -> bool:
+    """Whether the last line of a cut text is how another question began, up to its number."""
+    begun = patterns.DIGITS.sub("", cut.raw)
+    is_text = cut.kind in _TEXT and cut.kind is not question.kind
+    return is_text and patterns.DIGITS.sub("", question.raw).startswith(begun)
 
 
 def _deal_answers(pairs: list["_Pair"], layout: Layout) -> None:
     """Give every question its own answer where one list of all answers follows the last one."""
-    if not pairs or any(pair.answers for pair in pairs[:-1]):
+    if not pairs or pairs[0].answers:
         return
+    answered = [index for index, pair in enumerate(pairs) if pair.answers]
+    if len(answered) != 1:
+        return
+    # Below them, chatter may ask something as well.
+    pairs = pairs[: answered[0] + 1]
     last = pairs[-1]
     answers = [lines for lines in last.answers if any(lines)]
     is_list_of_last = last.is_listed and layout in _WITH_QUESTION_LABELS
@@ -141,49 +142,94 @@ class _Pair:
     #: One entry per item of a list of answers, each the lines it is written on.
     answers: list[list[str]] = field(default_factory=list)
     num_blanks: int = 0
-    is_listed: bool = False
+    #: What the items of a list of answers begin with.
+    mark: Mark = kinds.UNMARKED
     is_closed: bool = False
 
-    def take(self, line: Line, *, is_answer_labelled: bool) -> None:
-        if line.kind is Kind.BLANK:
-            self.num_blanks += 1
-        elif line.kind is Kind.ANSWER:
-            self.answers.append([line.text] if line.text else [])
-            self.num_blanks, self.is_closed = 0, False
-        elif line.kind not in _TEXT:
-            self.is_closed = self.is_closed or self._is_answered()
-        elif self.answers or not (is_answer_labelled or self._is_unasked()):
-            self._answer(line)
-        else:
-            self.question.append(line.text if self._is_unasked() else line.raw)
+    @classmethod
+    def begin(cls, line: Line, *, is_answer_labelled: bool) -> "_Pair":
+        """Return the pair whose question a line begins, with its answer where that has no label."""
+        on_one_line = None if is_answer_labelled else patterns.ASKED_AND_ANSWERED.match(line.text)
+        if on_one_line is None:
+            return cls([line.text] if line.text else [])
+        return cls([on_one_line["question"]], [[on_one_line["bracketed"] or on_one_line["answer"]]])
 
-    def _answer(self, line: Line) -> None:
-        """Add a line to the answer. An empty line ends it, unless a list goes on after it."""
-        goes_on = self.is_listed and line.kind is Kind.ITEM
-        self.is_closed = self.is_closed or (
-            self.num_blanks > 0 and self._is_answered() and not goes_on
-        )
+    def takes(self, line: Line, *, is_answer_labelled: bool) -> bool:
+        """Add a line that is not blank; return whether it belongs here, or is no text at all."""
+        if line.kind is kinds.ANSWER:
+            self._begin_answer(line.text)
+            return True
+        if line.kind not in _TEXT:
+            self.is_closed = self.is_closed or self._is_answered()
+            return line.kind in _STRUCTURE
+        if self.answers or not (is_answer_labelled or self._is_asked_on(line)):
+            return self._answers(line)
+        self.question.append(line.raw if self.question else line.text)
+        return True
+
+    def _begin_answer(self, text: str) -> None:
+        """Take what stands behind an answer's label: a list may begin there."""
+        self.num_blanks, self.is_closed = 0, False
+        item = patterns.ITEM.match(text) if text[:1] in _BULLETS else None
+        if item:
+            self.mark, text = kinds.BULLET, text[item.end() :]
+        if not (self.answers and not self.answers[-1]):
+            self.answers.append([])
+        if text:
+            self.answers[-1].append(text)
+
+    def _answers(self, line: Line) -> bool:
+        """Add a line to the answer; return whether it is part of it."""
+        self.is_closed = self.is_closed or (self._is_answered() and self._ends_before(line))
         if self.is_closed:
-            return
+            return False
         self.num_blanks = 0
-        if line.kind is Kind.ITEM:
-            self.is_listed = True
+        if line.kind is kinds.ITEM:
+            self.mark = line.mark
             self.answers.append([line.text])
         elif self.answers:
             self.answers[-1].append(line.raw)
         else:
             self.answers.append([line.raw])
+        return True
+
+    def _is_asked_on(self, line: Line) -> bool:
+        """Whether the question goes on in a line: it has not begun, or its question mark comes."""
+        if not self.question:
+            return True
+        return not self.num_blanks and is_asking(line.raw) and not is_asking(self.question[-1])
+
+    def _ends_before(self, line: Line) -> bool:
+        """Whether a line is no part of the answer: below an empty line, or an item out of place."""
+        if not self.answers[-1]:
+            return False  # Another label of an answer stands right above.
+        if line.kind is not kinds.ITEM:
+            return self.num_blanks > 0
+        if self.is_listed:
+            return line.mark is not self.mark
+        return not self.answers[-1][-1].endswith(_COLON_ENDS)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the answer is a list of items."""
+        return self.mark is not kinds.UNMARKED
 
     @property
     def is_ended(self) -> bool:
         """Whether the text itself shows that the answer goes no further."""
-        return self.is_closed or self.num_blanks > int(self.is_listed)
+        return self._is_answered() and (self.is_closed or self.num_blanks > int(self.is_listed))
 
-    def to_qa(self) -> QA | None:
-        return make_qa(" ".join(self.question), [" ".join(lines) for lines in self.answers])
+    @property
+    def lines(self) -> list[str]:
+        """What was taken."""
+        return [*self.question, *(line for lines in self.answers for line in lines)]
 
-    def _is_unasked(self) -> bool:
-        return not any(self.question)
+    def to_qa(self, leftover: list[str]) -> QA | None:
+        """Return the pair; where it is none, add its lines to the leftover."""
+        qa = make_qa(" ".join(self.question), [" ".join(lines) for lines in self.answers])
+        if qa is None:
+            leftover.extend(self.lines)
+        return qa
 
     def _is_answered(self) -> bool:
         return any(map(any, self.answers))

@@ -16,6 +16,8 @@ from refiner.parser import Parsed, parse
 
 _EXPECTED = 'a JSON object with "id" and "vqa"'
 _STDIN = "-"
+#: How much of what is left over is shown.
+_MAX_LEFTOVER_CHARS = 80
 
 #: What JSON calls the types of Python.
 _TYPE_NAMES = {
@@ -45,8 +47,10 @@ def command(file: str) -> None:
 
     FILE (default: standard input) holds one {"id", "vqa", "finish_reason"} per line; without
     "finish_reason" the text counts as finished. Writes one {"id", "context", "qas", "reason",
-    "layout"} per line; "reason" is null where the text makes a record. A line that cannot be read
-    is reported and left out; the command then ends with exit code 2.
+    "layout", "truncated", "leftover"} per line. "reason" is null where the text makes a record;
+    "truncated" says whether the text breaks off; "leftover" counts the characters that are neither
+    article nor pair nor heading, and shows the first of them. A line that cannot be read is
+    reported and left out; the command then ends with exit code 2.
     """
     source = "standard input" if file == _STDIN else click.format_filename(file)
     with _open(file) as lines:
@@ -141,11 +145,15 @@ def _parse_text(raw: _RawText) -> dict[str, object]:
     if isinstance(parsed, Parsed):
         found = parsed.context_vqa
         outcome = {"context": found.context, "qas": found.qas, "reason": None}
-        return {"id": raw.id, **outcome, "layout": parsed.layout}
+        layout = parsed.layout
+    else:
+        outcome = {"context": parsed.context, "qas": (), "reason": parsed.reason}
+        layout = None
+    leftover = {"chars": len(parsed.leftover), "begin": parsed.leftover[:_MAX_LEFTOVER_CHARS]}
     return {
         "id": raw.id,
-        "context": parsed.context,
-        "qas": (),
-        "reason": parsed.reason,
-        "layout": None,
+        **outcome,
+        "layout": layout,
+        "truncated": parsed.is_truncated,
+        "leftover": leftover,
     }

@@ -1,25 +1,40 @@
-"""The parser: what a vision-language model wrote, as a record or a reason why it is none."""
+"""
+The parser: what a vision-language model wrote, as a record or a reason why it is none.
+
+A text is normalised, read as JSON if it holds any, else its tags and tables are written out as
+labelled lines, and the lines are read. What every reader hands back is a draft; here it is judged.
+"""
 
 from dataclasses import dataclass
 
 from contextvqa.errors import Reason
 from contextvqa.records import ContextVQA
-from refiner.draft import Layout
+from refiner.draft import Draft, Layout
+from refiner.markup import write_out_tables, write_out_tags
 from refiner.objects import read_objects
 from refiner.pairs import read_written
+from refiner.patterns import REFUSAL
 from refiner.text import normalise
 
 #: vLLM's word for a text that max_tokens ended.
 _CUT = "length"
+#: A refusal comes at once; further on, an article may well quote one.
+_MAX_REFUSAL_BEGIN_CHARS = 300
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """A text that makes a record: an article and at least one whole pair."""
 
     context_vqa: ContextVQA
     #: How the pairs were written.
     layout: Layout
+    #: The text breaks off: max_tokens ended it, or its JSON is not closed. Of the last pair, what
+    #: was not whole is left over.
+    is_truncated: bool
+    #: What is neither article nor pair nor heading, line by line: chatter, explanations, questions
+    #: without an answer.
+    leftover: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +47,9 @@ class Unparsed:
     message: str
     #: The article, as far as one was found, else "".
     context: str = ""
+    #: As of a Parsed.
+    is_truncated: bool = False
+    leftover: str = ""
 
 
 ParsedText = Parsed | Unparsed
@@ -58,23 +76,52 @@ def parse(text: str, finish_reason: str = "stop") -> ParsedText:
         return Unparsed(reason=Reason.PARSE_EMPTY, message="The model wrote nothing.")
     is_cut = finish_reason == _CUT
     clean = normalise(text)
-    draft = read_objects(clean) or read_written(clean, is_cut=is_cut)
+    draft = read_objects(clean) or _read_lines(clean, is_cut=is_cut)
     if not draft.qas:
-        return _without_pairs(clean, draft.context, is_cut=is_cut)
+        return _without_pairs(clean, draft, is_cut=is_cut)
     if not draft.context:
         return Unparsed(
             reason=Reason.PARSE_NO_CONTEXT,
             message=f"Found {len(draft.qas)} question/answer pairs and no article before them.",
+            is_truncated=draft.is_truncated,
+            leftover="\n".join(draft.leftover),
         )
-    return Parsed(context_vqa=ContextVQA(context=draft.context, qas=draft.qas), layout=draft.layout)
+    return Parsed(
+        ContextVQA(context=draft.context, qas=draft.qas),
+        draft.layout,
+        draft.is_truncated,
+        "\n".join(draft.leftover),
+    )
 
 
-def _without_pairs(clean: str, context: str, *, is_cut: bool) -> Unparsed:
+def _read_lines(text: str, *, is_cut: bool) -> Draft:
+    is_tagged = is_table = False
+    if "<" in text or "[" in text:
+        text, is_tagged = write_out_tags(text)
+    if "|" in text:
+        text, is_table = write_out_tables(text)
+    draft = read_written(text, is_cut=is_cut)
+    if draft.layout is Layout.LABELLED and (is_tagged or is_table):
+        return draft._replace(layout=Layout.TAGGED if is_tagged else Layout.TABLE)
+    return draft
+
+
+def _without_pairs(clean: str, draft: Draft, *, is_cut: bool) -> Unparsed:
+    leftover = "\n".join(draft.leftover)
+    if REFUSAL.search(clean, 0, _MAX_REFUSAL_BEGIN_CHARS):
+        return Unparsed(
+            reason=Reason.PARSE_REFUSAL,
+            message="The model refused to write.",
+            is_truncated=is_cut,
+            leftover=clean.strip(),
+        )
     if is_cut:
         return Unparsed(
             reason=Reason.PARSE_TRUNCATED,
             message="max_tokens cut the text before its first question/answer pair was whole.",
-            context=context,
+            context=draft.context,
+            is_truncated=True,
+            leftover=leftover,
         )
     if not clean.strip():
         return Unparsed(
@@ -83,5 +130,6 @@ def _without_pairs(clean: str, context: str, *, is_cut: bool) -> Unparsed:
     return Unparsed(
         reason=Reason.PARSE_NO_PAIRS,
         message="Found no question that is followed by an answer.",
-        context=context,
+        context=draft.context,
+        leftover=leftover,
     )

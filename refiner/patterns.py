@@ -1,57 +1,136 @@
 """The signs around words: what makes an item, a heading or a label of a line."""
 
 import re
+from collections.abc import Iterable
 
 from refiner import labels
 
-_LABEL_WORDS = sorted(labels.QUESTION | labels.ANSWER, key=len, reverse=True)
-_ANY_LABEL_WORD = "|".join(map(str.upper, _LABEL_WORDS))
-_LONG_LABEL_WORD = "(?i:" + "|".join(word for word in _LABEL_WORDS if len(word) > 1) + ")"
+_NO_SPACES = "[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+
+
+def _any(words: Iterable[str]) -> str:
+    """Return an alternation with the longest word first, so that 问题 is not read as 问."""
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+
+
+_LABEL_WORDS = labels.QUESTION | labels.ANSWER
+_ANY_LABEL_WORD = _any(word.upper() for word in _LABEL_WORDS)
+_LONG_LABEL_WORD = "(?i:" + _any(word for word in _LABEL_WORDS if len(word) > 1) + ")"
+_QUALIFIER = "(?i:(?:" + _any(labels.QUALIFIERS) + ") (?=" + _any(labels.ANSWER) + r")\b)"
 _COLON = f"[{labels.COLONS}]"
 _DASH = f"[{labels.DASHES}]"
 _NUMBER_END = f"[{labels.NUMBER_ENDS}]"
 #: "Question - Answer Pairs" is a heading.
-_LABEL_DASH = rf"{_DASH} (?!{_LONG_LABEL_WORD}\b)"
+_LABEL_DASH = rf"(?:{_DASH}|=|→) (?!{_LONG_LABEL_WORD}\b)"
 _QUESTION_MARK = f"[{labels.QUESTION_MARKS}]"
+_EMPHASIS = "[*_`]{0,3}"
 
+DIGITS = re.compile(r"\d+")
 WORD = re.compile(r"[^\W\d_]+")
+#: A word of a script without spaces, as the words that it is joined of.
+PART = re.compile(
+    _any(
+        word
+        for word in (
+            *(labels.QUESTION | labels.ANSWER | labels.PAIRS | labels.PAIRS_FILLERS),
+            *(labels.ARTICLE | labels.ARTICLE_FILLERS | labels.CONTEXT | labels.TITLE),
+            *labels.JOINTS,
+        )
+        if re.match(_NO_SPACES, word)
+    )
+    + "|.+",
+    re.DOTALL,
+)
 #: Whatever stands before a line's first word: bullets, numbers, hashes, stars, brackets.
 HEAD = re.compile(r"[\W\d_]*+(?P<word>[^\W\d_]+)?")
-COLON_SPLIT = re.compile(_COLON)
+#: As above, and what may stand before a label: "a) Question", "Correct answer".
+QUALIFIED_HEAD = re.compile(rf"[\W\d_]*+(?:[a-zA-Z]\) )?(?:{_QUALIFIER})?(?P<word>[^\W\d_]+)")
+COLON = re.compile(_COLON)
 ITEM = re.compile(
-    rf"[{labels.BULLETS}] (?=\S)"
-    rf"|(?P<number>\*{{0,2}}\(?\d{{1,3}}{_NUMBER_END}\*{{0,2}})(?: (?=\S)|(?=[^\s\d.)]))"
+    rf"(?:[{labels.BULLETS}]|[-=]>) (?:\[[ xX]\] )?(?=\S)|(?P<letter>\(?[a-zA-Z]\) (?=\S))"
+    rf"|(?P<number>[*_]{{0,2}}\(?\d{{1,3}}{_NUMBER_END}[*_]{{0,2}})(?: (?=\S)|(?=[^\s\d.)]))"
 )
 HASHED = re.compile(r"(?:# |#{2,6}(?!#)) ?|={2,6} ")
-#: Between a label's word and what it labels: number, colon, emphasis around either.
+#: A number that heads what stands on the lines below.
+NUMBER_ALONE = re.compile(rf"[*_#]{{0,4}} ?\(?\d{{1,3}}{_NUMBER_END}[*_]{{0,2}}\Z")
+#: Between a label's word and what it labels: number, remark, colon, emphasis around either.
 SEPARATOR = re.compile(
-    r"[*_]{0,3} ?(?P<number>[(#]{0,2}\d{1,3}\)?)?[*_]{0,3} ?"
-    rf"(?:{_COLON}|[】\]]{_COLON}?|(?(number){_NUMBER_END}|(?!))|{_LABEL_DASH}|(?<=[*_]) |\Z)"
-    r"[*_]{0,3} ?"
+    rf"(?:\([se]s?\))?[*_`\"]{{0,3}} ?(?P<number>(?!(?<=[*_] )\d+(?::\d|\Z))\.?[(#]{{0,2}}\d{{1,3}}\)?)?{_EMPHASIS} ?"
+    rf"(?:\([^()]{{1,60}}\){_EMPHASIS} ?(?={_COLON}))?"
+    rf"(?:{_COLON}|[】\]]{_COLON}?|(?(number){_NUMBER_END}|(?!))|{_LABEL_DASH}|(?<=[*_]) |(?<=\.\d) |\Z"
+    r"|(?:(?<=\b[Aa]ns)|(?<=\bANS)|(?<=\b[Qq]ues))\. )"
+    rf"{_EMPHASIS} ?"
 )
 #: As above without any sign, which only a question's own question mark makes believable.
-BARE_SEPARATOR = re.compile(r" (?:\d{1,3} )?(?=[A-Z])")
-MENTION = re.compile(
-    r"\b(?:(?P<pairs>questions?|q ?& ?a)|(?P<wikipedia>wikipedia)|article)\b", re.IGNORECASE
+BARE_SEPARATOR = re.compile(r" (?:\d{1,3} )?(?=[A-Z])|\.? ?\d{1,3}\.? (?=\S)")
+_SIGN = rf"(?:{_DASH}+|[-=]>|[→➔➜➤⇒])"
+#: A question and the answer behind it, neither with a label.
+ASKED_AND_ANSWERED = re.compile(
+    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?=[ :])|[？][*_]*|\.[*_]*(?= {_SIGN} ))) ?"
+    rf"(?:(?:{_SIGN}|[:：=|•/]) ?)?"
+    r"(?:\((?P<bracketed>[^()]+)\)|(?P<answer>[^\s*_].*|[*_]+[^\s*_].*))\Z",
+    re.DOTALL,
 )
-ANSWER_MENTION = re.compile(r"\banswers?\b|q ?& ?a\b", re.IGNORECASE)
-#: Without one of these after its beginning, a row holds no label inside.
+#: Without one of these, a row holds no label inside.
 LABEL_SIGN = re.compile(rf"{_COLON}|\d{_NUMBER_END}")
 
+_AGREEMENT = rf"(?:{_any(labels.AGREEMENTS)}) ?[,.!:;，。！：、]"
+#: How a chat model's words to its user begin.
+AGREEMENT = re.compile(rf"[*_¡]*{_AGREEMENT}", re.IGNORECASE)
+CHATTER_WORDS = frozenset(
+    WORD.findall(phrase)[0] for phrase in (*labels.AGREEMENTS, *labels.ANNOUNCEMENTS)
+)
+CHATTER = re.compile(rf"[*_¡]*(?:{_AGREEMENT}|{_any(labels.ANNOUNCEMENTS)})", re.IGNORECASE)
 
-def _inline_label() -> re.Pattern[str]:
-    """
-    Return the pattern of the space before a label inside a line; its group is the label.
+#: Shorter ones are too often a part of other words.
+_MIN_MENTION_CHARS = 3
+_QUESTIONS = _any(
+    word for word in labels.QUESTION | labels.PAIRS if len(word) >= _MIN_MENTION_CHARS
+)
+_ANSWERS = _any(word for word in labels.ANSWER | labels.ANSWERS if len(word) >= _MIN_MENTION_CHARS)
+_JOINED = r"问题|问答|問答|質問|问|질문"
+#: What an announcement is about. Words of scripts with spaces must be whole words.
+PAIRS_MENTION = re.compile(rf"\b(?:{_QUESTIONS}|q ?& ?a)\b|{_JOINED}", re.IGNORECASE)
+ANSWER_MENTION = re.compile(rf"\b(?:{_ANSWERS}|q ?& ?a|qa)\b|答|답", re.IGNORECASE)
+WIKIPEDIA_MENTION = re.compile(
+    r"\bwikip[eé]dia|维基|維基|ウィキペディア|위키백과|википеди", re.IGNORECASE
+)
+ARTICLE_MENTION = re.compile(
+    rf"\b(?:{_any(labels.ARTICLE)})\b|文章|条目|記事|문서|기사", re.IGNORECASE
+)
 
-    A label of one letter must follow a pause: "vitamin A: 5 mg" has none.
-    """
-    mark = rf"(?:{_DASH}|[*_(\[|•]){{0,3}} ?(?:\(?\d{{1,3}}{_NUMBER_END} ?)?[*_]{{0,3}}"
-    colon = rf"(?:[*_]{{0,3}} ?{_COLON}| ?\d{{1,3}}[*_]{{0,3}}(?:{_COLON}|{_NUMBER_END}))"
-    pause = rf"(?:(?<=[{labels.PAUSES}])|(?<={_QUESTION_MARK}\*)|(?<={_QUESTION_MARK}\*\*))"
-    return re.compile(
-        rf"(?:(?<=\S) (?=(?P<long>{mark}{_LONG_LABEL_WORD}{colon}))"
-        rf"|{pause} ?(?=(?P<short>{mark}(?:{_ANY_LABEL_WORD}){colon})))"
-    )
+
+_PAUSE = rf"(?:(?<=[{labels.PAUSES}])|(?<={_QUESTION_MARK}\*)|(?<={_QUESTION_MARK}\*\*))"
 
 
-INLINE_LABEL = _inline_label()
+def _inline_label(name: str, before: str, words: str) -> str:
+    mark = rf"(?:[-=]>|{_DASH}|[*_`(\[|•/→➔➜]){{0,3}} ?(?:\(?\d{{1,3}}{_NUMBER_END} ?)?{_EMPHASIS}"
+    colon = rf"(?:{_EMPHASIS} ?{_COLON}| ?\d{{1,3}}{_EMPHASIS}(?:{_COLON}|{_NUMBER_END}))"
+    return rf"{before}(?=(?P<{name}>{mark}(?:{words}){colon}))"
+
+
+#: The space before a label inside a line that follows a pause, and the label as its group:
+#: "vitamin A: 5 mg" holds none.
+_AFTER_PAUSE = _inline_label("any", f"{_PAUSE} ?", f"{_ANY_LABEL_WORD}|{_LONG_LABEL_WORD}")
+INLINE_LABEL_AFTER_PAUSE = re.compile(_AFTER_PAUSE)
+#: The same in a line that begins with a label: a whole word needs no pause there.
+INLINE_LABEL = re.compile(_inline_label("long", r"(?<=\S) ", _LONG_LABEL_WORD) + "|" + _AFTER_PAUSE)
+
+#: A model that will not, or cannot, write. Before "I" only what an apology is made of.
+REFUSAL = re.compile(
+    r"\b(?:I(?:['’]m| am) (?:really |very |so |truly )?(?:sorry|unable|not able)"
+    r"|(?:I(?:['’]m| am) )?(?:sorry|afraid),? (?:but )?(?:that )?I (?:can|am|['’]m|cannot|won|do)"
+    r"|I (?:can ?not|can['’]t|won['’]t|will not|could not|couldn['’]t|must decline"
+    r"|(?:do not|don['’]t) have the ability|apologi[sz]e)\b"
+    r"|(?:my|sincere) apologies|as an AI\b|unable to (?:assist|help|comply|fulfill)"
+    r"|lo siento|no puedo (?:ayudar|cumplir|proporcionar|crear|identificar|escribir)"
+    r"|(?:je suis )?désolé|je ne peux pas (?:vous|t['’]|répondre|aider|identifier|écrire)"
+    r"|(?:es )?tut mir leid|leider kann ich|ich kann (?:dabei|das|Ihnen|diese) .{0,40}nicht"
+    r"|desculpe|sinto muito|(?:não posso|não consigo) (?:ajudar|identificar|fornecer|escrever)"
+    r"|mi dispiace|non posso (?:aiutar|identificar|fornire|scrivere)|het spijt me|к сожалению, я"
+    r"|извините, (?:но )?я|я не могу (?:помочь|выполнить))"
+    r"|对不起|抱歉|我(?:无法|不能)|作为(?:一个|一名)?(?:AI|人工智能)|無法(?:協助|提供)"
+    r"|申し訳(?:ありません|ございません)|ごめんなさい|お(?:応え|答え|手伝い)(?:でき|することはでき)"
+    r"|죄송(?:합니다|하지만)|도와드릴 수 없",
+    re.IGNORECASE,
+)

@@ -69,8 +69,9 @@ def judge(parsed: Parsed, generation: Generation, quality: Quality) -> Judged:
     found: `findings` is complete, and in the order of the gates within article and pairs.
     """
     found = parsed.context_vqa
-    is_truncated = generation.finish_reason == "length"
-    article = read_article(generation.text, found.context, quality, is_truncated=is_truncated)
+    article = read_article(
+        generation.text, found.context, quality, is_truncated=parsed.is_truncated
+    )
     of_article, of_pair = _asked(tuple(quality.actions.items()))
     findings = [
         Finding(gate, action, evidence)

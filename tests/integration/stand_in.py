@@ -23,7 +23,7 @@ GOOD = """A number.
 #: Options of runs whose poor texts are rejected at once.
 ONCE = ("--max-attempts", 1)
 #: A text that the refiner rejects as `parse.no_pairs`.
-BAD = "I cannot help with that."
+BAD = "The fox is red."
 
 #: What to write for a record; None: its image is not there.
 Writer = Callable[[ImageRecord], str | None]

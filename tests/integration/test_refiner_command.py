@@ -79,8 +79,8 @@ def test_generations_become_results_and_rejections_become_rejects(
     ]
     rejects = read_lines(runs_dir / "r" / "rejects.jsonl")
     assert {line["id"]: line["reason"] for line in rejects} == {
-        101: "parse.no_pairs",
-        102: "parse.no_pairs",
+        101: "parse.refusal",
+        102: "parse.refusal",
         103: "image.not_found",
     }
     assert {line["vqa"] for line in rejects} == {"I cannot help with that.", None}

@@ -18,6 +18,8 @@ RECORD = {
     "qas": [{"question": "What is it?", "answer": "a fox"}],
     "reason": None,
     "layout": "labelled",
+    "truncated": False,
+    "leftover": {"chars": 0, "begin": ""},
 }
 
 
@@ -48,7 +50,14 @@ def test_a_file_of_raw_texts_becomes_one_line_each(
     assert captured.err == ""
     assert rows_of(captured.out) == [
         RECORD,
-        {"id": 7, "context": "", "qas": [], "reason": "parse.empty", "layout": None},
+        {
+            **RECORD,
+            "id": 7,
+            "context": "",
+            "qas": [],
+            "reason": "parse.empty",
+            "layout": None,
+        },
     ]
 
 
@@ -73,6 +82,21 @@ def test_the_finish_reason_says_whether_the_last_pair_is_whole(
     rows = rows_of(capsys.readouterr().out)
     assert [row["reason"] for row in rows] == [None, "parse.truncated", None]
     assert [row["context"] for row in rows] == ["The fox is an animal."] * 3
+    assert [row["truncated"] for row in rows] == [False, True, False]
+
+
+def test_what_is_neither_article_nor_pair_is_counted_and_shown(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chatter = "I hope this helps. " + "Ask me for more! " * 10
+    pairs = GOOD.replace("\n\n", "\n\n## Questions\n\n")
+    write_lines(file, {"id": "a", "vqa": f"Sure!\n\n# Fox\n\n{pairs}\n\n{chatter}"})
+
+    assert main(["parse", str(file)]) == 0
+    (row,) = rows_of(capsys.readouterr().out)
+    leftover = f"Sure!\n{chatter.strip()}"
+    assert row["leftover"] == {"chars": len(leftover), "begin": leftover[:80]}
+    assert {**row, "leftover": RECORD["leftover"]} == RECORD
 
 
 @pytest.mark.parametrize(

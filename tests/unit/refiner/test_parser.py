@@ -78,6 +78,17 @@ def test_trailing_spaces_and_tabs_change_nothing(raw: RawText) -> None:
     assert parse(text, raw.finish_reason) == parse(raw.text, raw.finish_reason)
 
 
+@each_raw_text
+def test_cut_anywhere_a_text_keeps_a_part_of_its_pairs_and_invents_none(raw: RawText) -> None:
+    whole = describe(parse(raw.text, raw.finish_reason))["qas"]
+    assert isinstance(whole, list)
+
+    for end in range(0, len(raw.text), 7):
+        found = describe(parse(raw.text[:end], "length"))["qas"]
+        assert isinstance(found, list)
+        assert found == whole[: len(found)], raw.text[:end]
+
+
 def test_the_corpus_holds_texts_and_their_expected_results_in_twos() -> None:
     texts = {path.stem for path in RAW_TEXTS.glob("*.txt")}
     results = {path.stem for path in RAW_TEXTS.glob("*.json")}
@@ -280,6 +291,7 @@ def test_every_failure_says_why_on_one_line() -> None:
         Reason.PARSE_EMPTY,
         Reason.PARSE_NO_CONTEXT,
         Reason.PARSE_NO_PAIRS,
+        Reason.PARSE_REFUSAL,
         Reason.PARSE_TRUNCATED,
     }
     assert all(failure.message and "\n" not in failure.message for failure in failures)
@@ -412,6 +424,8 @@ HOSTILE = [
     ),
     *("1. Question: a? Answer: b ", "- x?\n", "### Q&A\n", "Article:\n", "x\n", "1. ", "1", "== "),
     *("---\n", "```json\n", "<think>", "</think>", "[", '{"', '{"a":', "[{", '{"" ', '\\"', '"'),
+    *("|", "|a", "Question|Answer\n", "a|b\n", "<b>", "<q>", "</q>", "<td>", "</td>\n", "[/a]"),
+    *("Answer:\n", "Q: a\nA: b\n\nx\n\n", "1. a\n", "[[", "\n[[", ' {"a": 1}', "\\"),
     *('{"qas": [', "Question ", "? **", "（", "Q: a\nA:\n- b\n", "Answers\n", "**a**\n", "问"),
 ]
 
