@@ -105,7 +105,7 @@ class Gates(Contender):
         assert isinstance(parsed, Parsed)  # noqa: S101 - else there is nothing to judge
         began = time.process_time()
         for _ in range(self._num_texts):
-            judged = judge(parsed, self._generation, quality)
+            judged = judge(parsed, self._generation.text, quality)
         elapsed_s = time.process_time() - began
         assert judged.is_accepted  # noqa: S101 - else the figure means nothing
         return {"texts_per_s": self._num_texts / elapsed_s}

@@ -42,7 +42,7 @@ class Yield:
         if not isinstance(parsed, Parsed):
             self.reasons[parsed.reason] += 1
             return
-        judged = judge(parsed, generation, quality)
+        judged = judge(parsed, generation.text, quality)
         self.pairs += len(parsed.context_vqa.qas)
         self.accepted += judged.is_accepted
         self.kept += len(judged.qas) if judged.is_accepted else 0

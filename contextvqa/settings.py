@@ -82,11 +82,10 @@ class Gates:
         multiple=True,
     )
     min_pairs: int = setting(1, "Fewest question/answer pairs of an accepted record.")
-    enough_pairs: int | None = setting(
-        None,
-        "Pairs below which a record is generated again while an attempt is left, the attempt with "
-        "most pairs counting in the end. Default: as --min-pairs.",
-        kind=int,
+    enough_pairs: int = setting(
+        1,
+        "Pairs below which a record is generated again while an attempt is left; the attempt with "
+        "most pairs counts in the end.",
     )
     max_attempts: int = setting(
         2, "Most generations of a record whose texts are not good enough; 1 is one try."
@@ -109,7 +108,7 @@ class Gates:
         return Quality(
             actions=read_actions(self.gates, self.gate),
             min_pairs=self.min_pairs,
-            enough_pairs=max(self.min_pairs, self.enough_pairs or 1),
+            enough_pairs=self.enough_pairs,
             max_attempts=self.max_attempts,
             min_words=self.min_words,
             max_words=self.max_words,

@@ -98,7 +98,7 @@ def _judge(generation: Generation, config: RunConfig) -> Verdict:
             reason=parsed.reason,
             message=parsed.message,
         )
-    judged = judge(parsed, generation, config.quality)
+    judged = judge(parsed, generation.text, config.quality)
     found = ContextVQA(context=parsed.context_vqa.context, qas=judged.qas)
     return Verdict(
         generation=generation,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from contextvqa.errors import Reason, one_line
 from contextvqa.gates import Action, Quality, code_of
-from contextvqa.records import QA, Checks, Generation
+from contextvqa.records import QA, Checks
 from refiner.gates.table import GATES, Evidence, Gate
 from refiner.gates.texts import Span, read_article, read_pair
 from refiner.parser import Parsed
@@ -61,17 +61,15 @@ class Judged:
         return checks
 
 
-def judge(parsed: Parsed, generation: Generation, quality: Quality) -> Judged:
+def judge(parsed: Parsed, text: str, quality: Quality) -> Judged:
     """
-    Judge a parsed text by the gates of its run.
+    Judge what was parsed of a text by the gates of its run.
 
     Pure; the time is linear in the length of the text. All gates are asked, whatever the others
     found: `findings` is complete, and in the order of the gates within article and pairs.
     """
     found = parsed.context_vqa
-    article = read_article(
-        generation.text, found.context, quality, is_truncated=parsed.is_truncated
-    )
+    article = read_article(text, found.context, quality, is_truncated=parsed.is_truncated)
     of_article, of_pair = _asked(tuple(quality.actions.items()))
     findings = [
         Finding(gate, action, evidence)

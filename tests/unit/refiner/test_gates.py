@@ -1,21 +1,17 @@
 """The gates: each planted defect is found by its gate and by no other, and good texts pass."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextvqa.errors import Reason
 from contextvqa.gates import NAMES, Action, Quality, code_of
-from contextvqa.records import QA, ContextVQA, Generation, ImageRecord
+from contextvqa.records import QA, ContextVQA
 from refiner.draft import Layout
 from refiner.gates.judge import Judged, judge
 from refiner.gates.table import GATES
 from refiner.parser import Parsed
-from tests.support import generation_of
 
-RECORD = ImageRecord(run="r", key="0" * 32, id=1, image=("a.png",), prompt_digest="p")
 #: Everything is noted, nothing dropped.
 FLAG_ALL = Quality(actions=dict.fromkeys(NAMES, Action.FLAG))
 
@@ -37,13 +33,15 @@ def judged(
     context: str = CONTEXT,
     title: str = TITLE,
     quality: Quality = FLAG_ALL,
-    finish_reason: str = "stop",
+    is_truncated: bool = False,
 ) -> Judged:
     parsed = Parsed(
-        context_vqa=ContextVQA(context=context, qas=qas or (GOOD, *MORE)), layout=Layout.LABELLED
+        context_vqa=ContextVQA(context=context, qas=qas or (GOOD, *MORE)),
+        layout=Layout.LABELLED,
+        is_truncated=is_truncated,
+        leftover="",
     )
-    generation: Generation = generation_of(RECORD, f"# {title}\n\n{context}\n\n…")
-    return judge(parsed, replace(generation, finish_reason=finish_reason), quality)
+    return judge(parsed, f"# {title}\n\n{context}\n\n…", quality)
 
 
 def found(verdict: Judged) -> set[str]:
@@ -59,7 +57,7 @@ def with_opening(sentence: str) -> str:
 
 
 DEFECTS: list[tuple[str, dict[str, object], tuple[QA, ...]]] = [
-    ("truncated", {"finish_reason": "length"}, ()),
+    ("truncated", {"is_truncated": True}, ()),
     ("refusal", {"context": with_opening("I'm sorry, but I can't say what this is.")}, ()),
     ("refusal", {"context": with_opening("Unfortunately, I am unable to help with that.")}, ()),
     ("repetition", {"context": CONTEXT + " It is visited by many people." * 3}, ()),

@@ -9,7 +9,10 @@ import pytest
 from contextvqa.errors import Reason
 from contextvqa.gates import Action, Quality, read_actions
 from contextvqa.records import ImageRecord
-from refiner.stage import refine
+from contextvqa.run_config import RunConfig
+from contextvqa.settings import Sampling
+from contextvqa.sink import Line
+from refiner.conclusion import conclude
 from tests.support import generation_of
 
 DATA = Path(__file__).parents[2] / "data"
@@ -44,7 +47,9 @@ def refined(
 ) -> tuple[dict[str, object], dict[str, object], bool]:
     """Return the line, its checks, and whether it is a result."""
     generation = replace(generation_of(RECORD, text), finish_reason=finish_reason)
-    line = refine(generation, quality or Quality())
+    once = replace(quality or Quality(), max_attempts=1)
+    line = conclude(generation, RunConfig.new("r", "m", Sampling(), once))
+    assert isinstance(line, Line)
     fields = orjson.loads(line.data)
     return fields, fields["meta"].get("checks"), line.is_result
 
