@@ -66,14 +66,14 @@ def test_a_refiner_that_wakes_up_in_the_middle_of_an_append_doubles_nothing(
             wait_for(lambda sleeper=sleeper: sleeper.is_stopped())
             world.note_fault()
 
-            # When another one has written them
-            other = world.refiner(patches=quick_clocks())
+            # When others have written them, and what needs another attempt besides
+            others = [world.refiner(patches=quick_clocks()), world.worker()]
             expire(world, sleeper)
             wait_for(world.is_complete)
             sleeper.send(signal.SIGCONT)
 
             # Then it finds them written
-            world.finish([sleeper, other])
+            world.finish([sleeper, *others])
 
 
 def test_a_worker_that_wakes_up_when_all_is_done_changes_nothing(make_world: MakeWorld) -> None:
