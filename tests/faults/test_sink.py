@@ -84,6 +84,7 @@ def test_a_kill_or_a_power_failure_around_each_step_of_an_append_costs_no_line(
 
             # Then the next refiner needs no help from the producer
             assert world.refiner("--burst").wait() == 0
+            world.make_other_attempts()
             world.settle_accounts()
 
 

@@ -209,6 +209,14 @@ class World:
             code = child.wait()
             assert code == 0, f"{child.name} ended with {code}:\n{child.words()}"
 
+    def make_other_attempts(self) -> None:
+        """Generate again what needs it, and refine that, until nothing is on its way."""
+        for _ in range(MAX_ATTEMPTS):
+            if self.is_complete():
+                return
+            assert self.worker("--burst").wait() == 0
+            assert self.refiner("--burst").wait() == 0
+
     def settle_accounts(self, *, redis_forgot: bool = False) -> None:
         """Compare the book with what came of the trial, and enter it into the report."""
         findings = self.ledger.check(self.connection, redis_forgot=redis_forgot)
