@@ -94,18 +94,18 @@ class Gates(Contender):
     name = "gates"
 
     def __init__(self, scale: float) -> None:
-        self._generation = generation_of(1, text_of_2_kb())
+        self._text = text_of_2_kb()
         self._num_texts = max(1, round(NUM_TEXTS * scale))
-        self.size = f"{self._num_texts:,} texts of {len(self._generation.text):,} bytes"
+        self.size = f"{self._num_texts:,} texts of {len(self._text):,} bytes"
 
     def measure(self, directory: Path) -> Mapping[str, float]:  # noqa: ARG002 - leaves nothing
         """Judge the parsed text again and again."""
         quality = Quality()
-        parsed = parse(self._generation.text)
+        parsed = parse(self._text)
         assert isinstance(parsed, Parsed)  # noqa: S101 - else there is nothing to judge
         began = time.process_time()
         for _ in range(self._num_texts):
-            judged = judge(parsed, self._generation.text, quality)
+            judged = judge(parsed, self._text, quality)
         elapsed_s = time.process_time() - began
         assert judged.is_accepted  # noqa: S101 - else the figure means nothing
         return {"texts_per_s": self._num_texts / elapsed_s}

@@ -8,15 +8,13 @@ records and pairs, and what is left in the end.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import orjson
 
-from benchmarks.refiner import generation_of
 from contextvqa.gates import NAMES, PRESETS, Quality, read_actions
-from contextvqa.records import Generation
 from refiner.gates.judge import judge
 from refiner.parser import Parsed, parse
 
@@ -35,14 +33,14 @@ class Yield:
     found_records: Counter[str] = field(default_factory=Counter)
     found_pairs: Counter[str] = field(default_factory=Counter)
 
-    def add(self, generation: Generation, quality: Quality) -> None:
+    def add(self, text: str, finish_reason: str, quality: Quality) -> None:
         """Count one text."""
         self.records += 1
-        parsed = parse(generation.text, generation.finish_reason)
+        parsed = parse(text, finish_reason)
         if not isinstance(parsed, Parsed):
             self.reasons[parsed.reason] += 1
             return
-        judged = judge(parsed, generation.text, quality)
+        judged = judge(parsed, text, quality)
         self.pairs += len(parsed.context_vqa.qas)
         self.accepted += judged.is_accepted
         self.kept += len(judged.qas) if judged.is_accepted else 0
@@ -54,14 +52,13 @@ class Yield:
         )
 
 
-def read_generations(path: Path) -> Iterator[Generation]:
-    """Yield the texts of a file of lines."""
+def read_texts(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a file of lines, each with its finish reason."""
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
+        for line in lines:
             row = orjson.loads(line)
             meta = row.get("meta") or row
-            generation = generation_of(number, row["vqa"] or "")
-            yield replace(generation, finish_reason=meta.get("finish_reason") or "stop")
+            yield row["vqa"] or "", meta.get("finish_reason") or "stop"
 
 
 @click.command()
@@ -73,8 +70,8 @@ def main(files: Sequence[Path], gates: str, changes: Sequence[str]) -> None:
     quality = Quality(actions=read_actions(gates, changes))
     found = Yield()
     for path in files:
-        for generation in read_generations(path):
-            found.add(generation, quality)
+        for text, finish_reason in read_texts(path):
+            found.add(text, finish_reason, quality)
     click.echo(
         f"{found.accepted} of {found.records} records accepted, with {found.kept} of "
         f"{found.pairs} pairs; rejected: {dict(found.reasons) or 'none'}"

@@ -13,7 +13,6 @@ _MAX_PREFACE_LINES = 4
 _MAX_PREFACE_CHARS = 300
 _MAX_TITLE_CHARS = 80
 _MAX_TITLE_WORDS = 10
-_NO_TITLE_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS + ",;")
 _COLON_ENDS = tuple(labels.COLONS)
 #: After the emphasis of a heading.
 _HEADING_TAIL = labels.COLONS + " "
@@ -117,6 +116,6 @@ def _is_title(text: str) -> bool:
     return (
         0 < len(bare) <= _MAX_TITLE_CHARS
         and len(bare.split()) <= _MAX_TITLE_WORDS
-        and not bare.endswith(_NO_TITLE_ENDS)
+        and not bare.endswith(labels.NO_TITLE_ENDS)
         and not bare[0].islower()
     )

@@ -118,5 +118,7 @@ BULLETS = "-–—•◦‣▪●·*+○■□▶►▸✓✔✅☑→➔➜➤�
 DASHES = "-–—"
 QUESTION_MARKS = "?？؟"
 SENTENCE_ENDS = ".!?…。！？"
+#: No title ends in one of these.
+NO_TITLE_ENDS = tuple(SENTENCE_ENDS + COLONS + ",;")
 #: After these, a short label may follow on the same line.
 PAUSES = SENTENCE_ENDS + ")）;；|/"

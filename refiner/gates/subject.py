@@ -23,7 +23,6 @@ _TITLE_LABEL = re.compile(
     r"(?:(?:wikipedia|article|title|subject|topic|entry)(?:[- ]style)?\s*){1,3}[:：]\s*",
     re.IGNORECASE,
 )
-_NO_TITLE_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS + ",;")
 _WORD = r"[^\s,.;:()?!]+"
 _OPENING = re.compile(
     rf"(?:(?:The|A|An) )?(?P<name>{_WORD}(?: {_WORD}){{0,5}}?)"
@@ -78,7 +77,7 @@ def _titles(text: str) -> list[str]:
     names = []
     for line in lines:
         title = line.strip("#*_= \t\r")
-        if len(title) > _MAX_CHARS or title.endswith(_NO_TITLE_ENDS):
+        if len(title) > _MAX_CHARS or title.endswith(labels.NO_TITLE_ENDS):
             continue
         if label := _TITLE_LABEL.match(title):
             title = title[label.end() :]
