@@ -7,8 +7,9 @@ so that whoever holds one can say which line of which run it belongs to.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
+from threading import Lock
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -21,6 +22,8 @@ Payload = Mapping[str, Any]
 #: What the gates found; docs/quality.md describes it.
 Checks = Mapping[str, Any]
 T = TypeVar("T")
+
+_preparing = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,12 +232,25 @@ def from_payload(payload: Payload, kind: type[T]) -> T:
         RejectError: A field is missing or of another type, as in a job left by an older version.
 
     """
+    _prepare(kind)  # type: ignore[arg-type] # to mypy, some classes cannot be hashed
     try:
         return msgspec.convert(payload, kind)
     except msgspec.ValidationError as error:
         raise RejectError(
             Reason.MALFORMED, f"payload is not a {kind.__name__} of this version: {error}"
         ) from error
+
+
+@cache
+def _prepare(kind: type) -> None:
+    """
+    Have msgspec look at a type's fields, on one thread at a time.
+
+    It does so when it first meets the type; another thread that meets it meanwhile finds it half
+    done, and ends the process with SIGSEGV (msgspec 0.22).
+    """
+    with _preparing:
+        msgspec.json.Decoder(kind)
 
 
 # An input has few prompts, mostly one, and each of its rows asks for the digest.

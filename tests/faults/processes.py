@@ -5,6 +5,7 @@ A child gets a session of its own, a log file for its output, no signal handlers
 pytest, and ends without running anybody's exit handlers. It must make its own connections.
 """
 
+import faulthandler
 import logging
 import os
 import signal
@@ -132,4 +133,5 @@ def _forget_pytest(log: Path) -> None:
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     sys.unraisablehook = sys.__unraisablehook__
+    faulthandler.enable(sys.stderr)
     logging.getLogger().handlers[:] = [logging.StreamHandler(sys.stderr)]

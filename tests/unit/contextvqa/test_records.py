@@ -1,5 +1,7 @@
 """Records: keys, seeds, payloads and lines."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import orjson
@@ -106,3 +108,33 @@ def test_a_rejects_line_keeps_a_prompt_that_stands_nowhere_else() -> None:
     )
 
     assert orjson.loads(rejection.to_line())["meta"]["prompt"] == "Say more."
+
+
+#: Threads that meet types for the first time together, in a process that may die of it.
+FIRST_MEETINGS = """
+import sys, threading
+from dataclasses import make_dataclass
+from contextvqa.records import from_payload
+
+def read(kind, start):
+    start.wait()
+    assert from_payload({"first": {"x": 1}, "more": [{}]}, kind).first.x == 1
+
+sys.setswitchinterval(1e-6)
+for _ in range(100):
+    inner = make_dataclass("Inner", [(name, int | None, None) for name in "xyzabcdefgh"])
+    kind = make_dataclass("Outer", [("first", inner), ("more", tuple[inner, ...])])
+    start = threading.Barrier(4)
+    threads = [threading.Thread(target=read, args=(kind, start)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_threads_may_read_payloads_of_a_type_that_none_has_read_before() -> None:
+    meetings = subprocess.run(
+        [sys.executable, "-c", FIRST_MEETINGS], capture_output=True, text=True, check=False
+    )
+    assert (meetings.returncode, meetings.stderr) == (0, "")
