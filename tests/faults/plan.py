@@ -8,7 +8,7 @@ How often each fault is tried: few times in `make test`, as often as it takes in
 import math
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -32,16 +32,18 @@ class Fault:
     full: int | None = None
     #: Trials in `make test`.
     few: int | None = None
+    #: Share of the fixed number that `make test` tries, others each time.
+    share: float = 1.0
 
 
 FAULTS = {
     "kills": Fault(text="SIGKILL at random moments, 3 per trial", full=1000, few=60),
-    "sends": Fault(text="SIGKILL before and after every network send"),
+    "sends": Fault(text="SIGKILL before and after every network send", share=0.3),
     "recovery": Fault(text="SIGKILL during the recovery from a SIGKILL", full=200, few=20),
     "sink-bytes": Fault(text="results cut at every byte of a batch"),
     "sink-order": Fault(text="SIGKILL around write, fsync and settle"),
     "sink-disk": Fault(text="disk full, EIO on fsync, read-only remount", full=50, few=6),
-    "replies": Fault(text="reply lost or connection reset at every EXEC, 3 times each"),
+    "replies": Fault(text="reply lost or connection reset at every EXEC, 3 times each", share=0.3),
     "network": Fault(text="network cut for 5, 15 or 60 s, or slow", full=30, few=3),
     "stalls": Fault(text="SIGSTOP past the lease, then SIGCONT", full=100, few=5),
     "redis-kill": Fault(text="SIGKILL of Redis, with its data kept, cut or lost", full=180, few=12),
@@ -88,15 +90,15 @@ def trials(fault: str, count: int | None = None) -> Iterator[Trial]:
     Yield the trials of a fault, and fail after the last if some have failed.
 
     Args:
-        count: How many, where that number is fixed.
+        count: How many there are, where that number is fixed.
 
     """
     base, _, only = os.environ.get("SEED", "").partition(":")
     base = base or _BASE
-    failures = []
-    planned = range(_count(fault) if count is None else count)
-    for number in [number for number in planned if not only or number == int(only)]:
-        progress.tick(f"{fault}: {number} of {len(planned)} trials, {len(failures)} failed")
+    failures: list[str] = []
+    planned = [int(only)] if only else _planned(fault, count, base)
+    for done, number in enumerate(planned):
+        progress.tick(f"{fault}: {done} of {len(planned)} trials, {len(failures)} failed")
         generator = random.Random(f"{base}/{fault}/{number}")
         trial = Trial(fault=fault, number=number, base=base, random=generator)
         yield trial
@@ -108,10 +110,14 @@ def trials(fault: str, count: int | None = None) -> Iterator[Trial]:
     assert not failures, f"{len(failures)} trials failed\n" + "\n".join(failures[:SHOWN])
 
 
-def _count(fault: str) -> int:
-    planned = FAULTS[fault]
-    assert planned.full is not None
-    assert planned.few is not None
-    if "FAULTS" not in os.environ:
-        return planned.few
-    return max(1, math.ceil(planned.full * float(os.environ["FAULTS"])))
+def _planned(fault: str, count: int | None, base: str) -> Sequence[int]:
+    """Return the numbers of the trials: all where there is a fixed number of them, or a share."""
+    known = FAULTS[fault]
+    asked = os.environ.get("FAULTS")
+    if count is None:
+        assert known.full is not None
+        assert known.few is not None
+        return range(known.few if asked is None else max(1, math.ceil(known.full * float(asked))))
+    share = known.share if asked is None else min(1.0, float(asked))
+    chosen = random.Random(f"{base}/{fault}").sample(range(count), math.ceil(count * share))
+    return sorted(chosen)
