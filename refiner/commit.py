@@ -1,7 +1,9 @@
 """Group commit: the lines of many records made durable by one write and one fsync."""
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from contextvqa.errors import RunError, UsageError
@@ -13,15 +15,21 @@ from contextvqa.sink import Line, Sink
 MAX_OPEN_RUNS = 16
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenRun:
+    """A run whose files and keys are held open, as its run.json was when it was opened."""
+
+    sink: Sink
+    config: RunConfig
+
+
 class GroupCommit:
     """Gathers lines while a write is under way; the next write takes them all."""
 
     def __init__(self, runs_dir: Path) -> None:
         self._runs_dir = runs_dir
-        #: Open runs, the one used longest ago first. Touched by the thread alone.
-        self._sinks: dict[str, Sink] = {}
-        #: Of runs that were opened lately. Touched by the event loop alone.
-        self._configs: dict[str, RunConfig] = {}
+        #: The one used longest ago first. Changed by the thread alone.
+        self._open_runs: dict[str, OpenRun] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink")
         self._waiting: list[tuple[str, Line, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -34,14 +42,11 @@ class GroupCommit:
             RunError, SinkError: The run cannot be opened, as in `append`.
 
         """
-        config = self._configs.get(run)
-        if config is None:
+        open_run = self._open_runs.get(run)
+        if open_run is None:
             loop = asyncio.get_running_loop()
-            config = await loop.run_in_executor(self._thread, self._read_config, run)
-            if len(self._configs) >= MAX_OPEN_RUNS:
-                self._configs.pop(next(iter(self._configs)))
-            self._configs[run] = config
-        return config
+            open_run = await loop.run_in_executor(self._thread, self._opened, run)
+        return open_run.config
 
     async def append(self, run: str, line: Line) -> None:
         """
@@ -61,8 +66,8 @@ class GroupCommit:
     def close(self) -> None:
         """Finish the write under way and release the files."""
         self._thread.shutdown(wait=True)
-        for sink in self._sinks.values():
-            sink.close()
+        for open_run in self._open_runs.values():
+            open_run.sink.close()
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
@@ -76,8 +81,6 @@ class GroupCommit:
                 if durable.done():
                     continue  # its execution was cancelled meanwhile
                 if run in failures:
-                    # Whoever mends the run may also begin it anew, with other gates.
-                    self._configs.pop(run, None)
                     durable.set_exception(failures[run])
                 else:
                     durable.set_result(None)
@@ -87,31 +90,37 @@ class GroupCommit:
         failures: dict[str, Exception] = {}
         for run, group in lines.items():
             try:
-                self._sink_of(run).append(group)
+                self._opened(run).sink.append(group)
             except Exception as error:  # noqa: BLE001 - whoever waits for a line raises it
                 failures[run] = error
-                if isinstance(error, RunError) and run in self._sinks:
-                    # Opened afresh once somebody has mended what is wrong.
-                    self._sinks.pop(run).close()
+                if isinstance(error, RunError) and run in self._open_runs:
+                    # Opened afresh once somebody has mended what is wrong, or begun the run anew.
+                    self._open_runs.pop(run).sink.close()
         return failures
 
-    def _sink_of(self, run: str) -> Sink:
-        """Return the run's sink, opened where it is not, as the one used last."""
-        if run in self._sinks:
-            sink = self._sinks.pop(run)
-        else:
-            if len(self._sinks) >= MAX_OPEN_RUNS:
-                self._sinks.pop(next(iter(self._sinks))).close()
-            sink = Sink(RunDirectory(self._runs_dir, run))
-        self._sinks[run] = sink
-        return sink
+    def _opened(self, run: str) -> OpenRun:
+        """Return a run, opened where it is not, as the one used last."""
+        open_run = self._open_runs.pop(run, None) or self._open(run)
+        while len(self._open_runs) >= MAX_OPEN_RUNS:
+            self._open_runs.pop(next(iter(self._open_runs))).sink.close()
+        self._open_runs[run] = open_run
+        return open_run
 
-    def _read_config(self, run: str) -> RunConfig:
-        self._sink_of(run)  # Says best what is wrong with a run that is not there.
-        try:
-            config = RunDirectory(self._runs_dir, run).read_config()
-        except UsageError as error:
-            raise RunError(str(error)) from error
-        if config is None:
-            raise RunError(f"the run.json of run {run!r} was removed; restore it.")
-        return config
+    def _open(self, run: str) -> OpenRun:
+        directory = RunDirectory(self._runs_dir, run)
+        with contextlib.ExitStack() as opened:
+            sink = Sink(directory)  # says best what is wrong with a run that is not there
+            opened.callback(sink.close)
+            config = _read_config(directory)
+            opened.pop_all()
+        return OpenRun(sink=sink, config=config)
+
+
+def _read_config(directory: RunDirectory) -> RunConfig:
+    try:
+        config = directory.read_config()
+    except UsageError as error:
+        raise RunError(str(error)) from error
+    if config is None:
+        raise RunError(f"the run.json of run {directory.run!r} was removed; restore it.")
+    return config
