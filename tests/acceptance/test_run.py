@@ -14,7 +14,7 @@ from PIL import Image
 
 from contextvqa.connection import connect
 from contextvqa.runs import Runs
-from contextvqa.server import running_url
+from contextvqa.server_socket import running_url
 from tests.support import (
     FLAGS,
     ROOT,

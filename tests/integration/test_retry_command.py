@@ -13,7 +13,8 @@ from contextvqa.queues import GENERATE, prompts_key, rq_queue
 from contextvqa.records import derive_seed
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
-from contextvqa.server import EmbeddedServer, running_url
+from contextvqa.server import EmbeddedServer
+from contextvqa.server_socket import running_url
 from tests.integration.stand_in import BAD, GOOD, ONCE, generate, lines_of, work_off
 from tests.support import run_contextvqa
 

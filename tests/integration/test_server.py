@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa import server
+from contextvqa import server, server_program
 from contextvqa.errors import UnavailableError
-from contextvqa.server import EmbeddedServer, find_server, running_url
+from contextvqa.server import EmbeddedServer
+from contextvqa.server_program import find_server
+from contextvqa.server_socket import running_url
 
 #: Starts a server and dies without stopping it, as a caller under `kill -9` does.
 KILLED_CALLER = """
@@ -278,7 +280,7 @@ def test_ctrl_c_during_the_start_leaves_no_server(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(server, "_ask", interrupt)
+        patch.setattr(server, "ask", interrupt)
         with pytest.raises(KeyboardInterrupt):
             embedded.start()
 
@@ -369,7 +371,7 @@ def test_a_server_that_does_not_tell_its_version_is_passed_over(
 def test_without_any_server_the_message_says_what_to_do(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "find_spec", lambda _name: None)
+    monkeypatch.setattr(server_program, "find_spec", lambda _name: None)
     with pytest.raises(UnavailableError) as caught:
         EmbeddedServer(directory).start()
 
