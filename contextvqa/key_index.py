@@ -87,9 +87,7 @@ class KeyIndex:
 
     def count_outside(self, other: "KeyIndex") -> int:
         """Return how many keys are here and not in another file."""
-        ours, theirs = self._contents.keys, other._contents.keys  # noqa: SLF001 - our own kind
-        fewer, more = sorted((ours, theirs), key=len)
-        return len(ours) - sum(key in more for key in fewer)
+        return self._contents.keys.count_outside(other._contents.keys)  # noqa: SLF001 - our own kind
 
     def follow(self, *, is_locked: bool = False) -> None:
         """
