@@ -48,7 +48,7 @@ def _steps(funnel: FunnelState) -> Iterator[str]:
 def _gates(funnel: FunnelState) -> Iterator[str]:
     if not funnel.gates:
         return
-    width = max(map(len, funnel.gates))
+    width = max(map(len, ("gate", *funnel.gates)))
     yield f"  {'gate':{width}}  articles dropped  flagged  pairs dropped  flagged"
     for name, count in funnel.gates.items():
         yield (

@@ -310,4 +310,4 @@ def test_status_counts_a_record_that_is_tried_again_once_and_its_last_line_alone
 
     assert status(places) == (1, 3, 0)
     state = orjson.loads(run_contextvqa("status", "r", *places, "--json").stdout)
-    assert sum(reject["count"] for reject in state["rejects"].values()) == 3
+    assert sum(reject["count"] for reject in state["funnel"]["rejects"].values()) == 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextvqa import follower, tally
@@ -306,6 +306,18 @@ def test_how_far_it_is_is_told_of_both_files_together(run: Path) -> None:
     assert looker.told == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
 
 
+def test_lines_that_came_after_the_look_at_the_keys_wait_for_the_next(run: Path) -> None:
+    looker = Looker(run)
+    append(run, result(1), reject(2), reject(3))
+    looker.rejects.follow()
+    append(run, result(2), reject(4))
+
+    funnel = looker.funnel.look(lambda _, __: None)
+
+    assert (funnel.steps["records"], funnel.steps["accepted"]) == (3, 1)
+    assert looker.look().steps["records"] == 4
+
+
 CHECKS = st.dictionaries(
     st.sampled_from(["gate.cap", "gate.ir"]),
     st.lists(
@@ -340,7 +352,8 @@ REJECTS = st.builds(
 
 
 @pytest.mark.usefixtures("eager")
-@given(pieces=st.lists(st.lists(RESULTS | REJECTS, max_size=6), max_size=6))
+@settings(max_examples=50)
+@given(pieces=st.lists(st.lists(RESULTS | REJECTS, max_size=6), max_size=4))
 def test_looks_at_pieces_and_from_snapshots_find_what_one_look_at_all_finds(
     pieces: list[list[dict[str, Any]]],
 ) -> None:

@@ -130,6 +130,27 @@ def test_the_next_process_reads_only_what_is_new(path: Path, read: list[bytes]) 
     assert (index.num_lines, len(index.repeated)) == (4, 1)
 
 
+def test_who_stops_reading_a_long_file_leaves_what_is_done_to_the_next(
+    path: Path, read: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(line(1))
+    monkeypatch.setattr(follower, "CHUNK_BYTES", size)
+    monkeypatch.setattr(follower, "SAVE_BYTES", size)
+    append(path, *(line(number) for number in range(1, 8)))
+
+    def stop(offset: int, _: int) -> None:
+        if offset >= 5 * size:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        KeyIndex(path).follow(on_read=stop)
+    read.clear()
+
+    # What is saved on the way doubles each time.
+    assert numbers(followed(path)) == set(range(1, 8))
+    assert read == [line(number) for number in range(5, 8)]
+
+
 def test_a_damaged_line_behind_a_snapshot_is_named_by_its_number_in_the_file(path: Path) -> None:
     append(path, line(1), line(2))
     followed(path)
