@@ -193,7 +193,7 @@ class Follower(Generic[C]):
 
     def _read_durable(self, file: BinaryIO, end: int | None, on_read: OnRead) -> None:
         """
-        Read up to where a snapshot may reach, and write one, if it is due and the lock is free.
+        Read up to where a snapshot may reach, and write one, if it is due and the lock can be had.
 
         Never later: what was read without the lock may have been in a batch that a failing disk
         took back, and a snapshot would keep that alive.

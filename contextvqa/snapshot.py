@@ -12,6 +12,7 @@ file system may replace it at any time under one another.
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,6 +23,11 @@ import msgspec
 
 #: What the end of the part that was read is recognized by. More than one line.
 TAIL_BYTES = 4096
+
+#: Seconds that a reader waits for the lock, which a busy writer holds most of the time but not for
+#: long, and between two tries.
+LOCK_WAIT_S = 1.0
+LOCK_POLL_S = 0.01
 
 #: Bytes of the digest at the end.
 _DIGEST_BYTES = 32
@@ -150,14 +156,26 @@ def save(contents: Contents, place: Place, path: Path) -> None:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[BinaryIO | None]:
-    """Hold a file's lock if it is free and the file may be written, else give None."""
+    """Hold a file's lock if it comes free soon and the file may be written, else give None."""
     with contextlib.ExitStack() as opened:
         try:
             file = opened.enter_context(path.open("r+b"))
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except OSError:
             file = None
         yield file
+
+
+def _lock(file: BinaryIO) -> None:
+    """Lock a file; raises OSError where that does not come about within LOCK_WAIT_S."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(LOCK_POLL_S)
 
 
 def durable_bytes(path: Path) -> int:

@@ -50,7 +50,8 @@ def numbers(index: KeyIndex) -> set[int]:
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an index write a snapshot whenever anything is new."""
+    """Let an index write a snapshot whenever anything is new, and wait for no lock."""
+    monkeypatch.setattr(snapshot, "LOCK_WAIT_S", 0)
     monkeypatch.setattr(follower, "SAVE_BYTES", 1)
     monkeypatch.setattr(follower, "SAVE_SHARE", 0)
 
@@ -352,6 +353,20 @@ def test_a_reader_leaves_the_snapshot_to_whoever_took_the_lock_meanwhile(
 
         assert numbers(followed(path)) == {1}
         assert not path_of(path, Keys.what).exists()
+
+
+def test_a_reader_waits_for_a_writer_that_is_soon_done(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "LOCK_WAIT_S", 60)
+    append(path, line(1))
+    with ExitStack() as locks:
+        locks.enter_context(DurableFile(path).locked())
+        monkeypatch.setattr("contextvqa.snapshot.time.sleep", lambda _: locks.close())
+
+        assert numbers(followed(path)) == {1}
+
+    assert path_of(path, Keys.what).exists()
 
 
 def test_a_writer_leaves_snapshots_and_its_lines_are_durable_first(
