@@ -37,10 +37,9 @@ def _steps(funnel: FunnelState) -> Iterator[str]:
     num_records = before = funnel.steps[RECORDS]
     width, digits = max(map(len, steps)), len(f"{num_records:,}")
     for step, number in steps.items():
-        share = {
-            RECORDS: "",
-            ACCEPTED: f"  {_percent(number, num_records)} of records",
-        }.get(step, f"  {_percent(number, before)}")
+        share = "" if step == RECORDS else f"  {_percent(number, before)}"
+        if step == ACCEPTED:
+            share = f"  {_percent(number, num_records)} of records"
         yield f"  {step:{width}}  {number:{digits},}{share}"
         before = number
 
@@ -67,9 +66,10 @@ def _details(funnel: FunnelState) -> Iterator[str]:
             f"({_percent(pairs.kept, pairs.written).strip()}), {mean:.1f} a record; "
             f"records by pairs {_distribution(pairs.by_kept)}"
         )
-    if funnel.other_attempts:
+    if funnel.attempts.keys() - {1}:
         others = ", ".join(f"{count:,} x {what}" for what, count in funnel.other_attempts.items())
-        yield f"  records by attempts {_distribution(funnel.attempts)}; other attempts: {others}"
+        others = f"; other attempts: {others}" if others else ""
+        yield f"  records by attempts {_distribution(funnel.attempts)}{others}"
     for reason, reject in funnel.rejects.items():
         ids = ", ".join(map(repr, reject.example_ids))
         yield f"  {reject.count:,} x {reason}, as id {ids}: {reject.message}"

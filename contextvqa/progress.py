@@ -85,8 +85,8 @@ class ReadProgress:
         """Show how far it is; prints only where and when it is due."""
         if time.monotonic() < self._due:
             return
-        self._bar.start()
         self._bar.update(self._task, completed=num_read, total=num_bytes)
+        self._bar.start()
         if not CONSOLE.is_terminal:
             self._ticker.tick(f"{self._doing}: {num_read / 1e6:,.0f} of {num_bytes / 1e6:,.0f} MB")
 

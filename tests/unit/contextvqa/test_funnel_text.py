@@ -66,3 +66,7 @@ def test_a_run_that_accepted_nothing_says_nothing_of_pairs() -> None:
     assert table(replace(EMPTY, steps=steps, attempts={1: 1}))[-1:] == [
         "  accepted   0    0.0% of records"
     ]
+
+
+def test_attempts_of_retried_records_are_shown_although_their_lines_name_no_others() -> None:
+    assert "  records by attempts 1: 3, 2: 4" in table(replace(EMPTY, attempts={1: 3, 2: 4}))
