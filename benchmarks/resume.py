@@ -22,7 +22,8 @@ from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.memory import peak_rss_mb
 from benchmarks.processes import in_fresh_process
 from contextvqa import snapshot
-from contextvqa.key_index import SAVE_BYTES, KeyIndex
+from contextvqa.follower import SAVE_BYTES
+from contextvqa.key_index import KeyIndex, Keys
 from contextvqa.key_set import KEY_BYTES
 from producer.batch import BATCH
 
@@ -65,7 +66,7 @@ class Results:
     @property
     def snapshot_path(self) -> Path:
         """Where its snapshot is, if it has one."""
-        return snapshot.path_of(self.path)
+        return snapshot.path_of(self.path, Keys.what)
 
 
 class Rebuild(Contender):

@@ -1,19 +1,22 @@
 """What is said of a run that is complete, and whether enough of it is usable."""
 
 from contextvqa.errors import TooManyRejectsError
-from contextvqa.progress import say
+from contextvqa.funnel_text import summary
+from contextvqa.progress import ReadProgress, say
 from contextvqa.settings import Rejects
 from contextvqa.state import RunState, RunWatcher
 
 
 def summarize(watcher: RunWatcher, state: RunState, elapsed_s: float) -> None:
-    """Say how many records ended in which way, on stderr."""
+    """Say how many records ended in which way, and at which step, on stderr."""
     say(
         f"complete: {state.ended} records, {state.accepted} accepted, {state.rejected} rejected, "
         f"in {elapsed_s:.1f} s"
     )
-    for reason, reject in watcher.rejects().items():
-        say(reject.describe(reason))
+    with ReadProgress(f"counting the lines of {state.run}") as progress:
+        funnel = watcher.funnel(progress.show)
+    for line in summary(funnel):
+        say(line)
 
 
 def check_rejects(watcher: RunWatcher, state: RunState, rejects: Rejects) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from contextvqa.errors import RunError, SinkError
-from contextvqa.key_index import KeyIndex, failure
+from contextvqa.follower import failure
+from contextvqa.key_index import KeyIndex
 
 #: What a file system says that has no locks.
 NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})

@@ -8,7 +8,7 @@ size are merged, so that there are few of them however many keys there are.
 from array import array
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from struct import Struct, unpack
 
 #: Bytes of a key. It is a digest: what follows relies on their being spread evenly.
@@ -22,6 +22,8 @@ MIN_BITS, MAX_BITS = 8, 24
 SEGMENT_KEYS = 1 << 17
 #: Keys that a merge has in hand at once, as objects of their own.
 MERGE_KEYS = 1 << 14
+#: Keys that are looked for at once when two sets are compared.
+SELECT_KEYS = 512
 
 _KEY = Struct(f"{KEY_BYTES}s")
 #: Bits of what is read of a key to find its bucket, and how that is read.
@@ -104,6 +106,14 @@ class KeySet:
                 break
             found.update(segment.select(left))
         return found
+
+    def count_outside(self, other: "KeySet") -> int:
+        """Return how many keys are here and not in another set."""
+        fewer, more = sorted((self, other), key=len)
+        keys, num_shared = iter(fewer), 0
+        while batch := list(islice(keys, SELECT_KEYS)):
+            num_shared += len(more.select(batch))
+        return len(self) - num_shared
 
     def update(self, keys: Collection[bytes]) -> None:
         """Add keys, all different, that are not there yet."""

@@ -12,7 +12,14 @@ from contextvqa.errors import Reason, RejectError
 from contextvqa.job_hash import Execution, StoredJob
 from contextvqa.jobs import JobSpec, Kind, record_of, reject_job, run_and_key
 from contextvqa.queues import GENERATE
-from contextvqa.records import ImageRecord, Rejection
+from contextvqa.records import (
+    Attempt,
+    Generation,
+    ImageRecord,
+    Payload,
+    Rejection,
+    from_payload,
+)
 
 #: Suspects that run together. Small, so that a poison record takes few innocents along.
 SUSPECT_GROUP = 4
@@ -108,8 +115,22 @@ def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
         return Failed(message=text)
     if stage == GENERATE:
         record = claim.attempted(record)
-    rejection = Rejection(record=record, stage=stage, reason=reason, message=message)
+    rejection = Rejection(
+        record=record,
+        stage=stage,
+        reason=reason,
+        message=message,
+        written=_written(claim.job.content[1]),
+    )
     return Failed(message=text, follow_ups=(reject_job(rejection),))
+
+
+def _written(arguments: Payload) -> Attempt | None:
+    """Return what the model wrote, where a job carries it whole."""
+    try:
+        return from_payload(arguments.get("generation", {}), Generation).written
+    except RejectError:
+        return None
 
 
 def select(queued: Sequence[StoredJob], num_in_flight: int) -> list[StoredJob]:

@@ -8,6 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -23,6 +24,8 @@ from contextvqa.state import RunState
 
 #: Seconds between lines where there is no terminal.
 LINE_INTERVAL_S = 10.0
+#: Seconds before reading files is worth a bar.
+PATIENCE_S = 1.0
 
 
 #: Where messages and the bar go; shared, so that a message stands above a bar that is shown.
@@ -46,6 +49,46 @@ class Ticker:
         if time.monotonic() >= self._due:
             self._say(line)
             self._due = time.monotonic() + LINE_INTERVAL_S
+
+
+class ReadProgress:
+    """Shows how much of long files is read; says nothing while that is quick."""
+
+    def __init__(self, doing: str) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=CONSOLE,
+            transient=True,
+            disable=not CONSOLE.is_terminal,
+        )
+        self._doing = doing
+        self._task = self._bar.add_task(doing, total=None)
+        self._ticker = Ticker()
+        self._due = time.monotonic() + PATIENCE_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, num_read: int, num_bytes: int) -> None:
+        """Show how far it is; prints only where and when it is due."""
+        if time.monotonic() < self._due:
+            return
+        self._bar.update(self._task, completed=num_read, total=num_bytes)
+        self._bar.start()
+        if not CONSOLE.is_terminal:
+            self._ticker.tick(f"{self._doing}: {num_read / 1e6:,.0f} of {num_bytes / 1e6:,.0f} MB")
 
 
 class _Rate(ProgressColumn):

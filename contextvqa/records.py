@@ -5,7 +5,7 @@ They travel through Redis and land in the run directory as JSON. Every payload n
 so that whoever holds one can say which line of which run it belongs to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, lru_cache
 from hashlib import blake2b
@@ -57,6 +57,20 @@ class EarlierAttempt(Attempt):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LaterAttempt:
+    """An attempt after the one that won, as its record's line keeps it."""
+
+    #: Which one it was; counts from 1.
+    attempt: int
+    #: The queue whose stage ended it, and what was wrong with it.
+    stage: str
+    reason: Reason
+    message: str
+    #: None where the worker failed before the model wrote.
+    written: Attempt | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImageRecord:
     """One input row on its way to the model."""
 
@@ -81,7 +95,7 @@ class ImageRecord:
         return [
             Generation(
                 record=replace(self, attempt=attempt.attempt, earlier=self.earlier[:number]),
-                **_written(attempt),
+                **_fields(attempt),
             )
             for number, attempt in enumerate(self.earlier)
         ]
@@ -93,14 +107,19 @@ class Generation(Attempt):
 
     record: ImageRecord
 
+    @property
+    def written(self) -> Attempt:
+        """The attempt alone, without its record."""
+        return Attempt(**_fields(self))
+
     def next_record(self, reason: Reason) -> ImageRecord:
         """Return the record as it is generated once more, because of what is wrong with this."""
         record = self.record
-        earlier = EarlierAttempt(attempt=record.attempt, reason=reason, **_written(self))
+        earlier = EarlierAttempt(attempt=record.attempt, reason=reason, **_fields(self))
         return replace(record, attempt=record.attempt + 1, earlier=(*record.earlier, earlier))
 
 
-def _written(attempt: Attempt) -> dict[str, Any]:
+def _fields(attempt: Attempt) -> dict[str, Any]:
     return {item.name: getattr(attempt, item.name) for item in fields(Attempt)}
 
 
@@ -114,15 +133,22 @@ class Rejection:
     reason: Reason
     message: str
     #: What the model wrote, where it wrote.
-    vqa: str | None = None
+    written: Attempt | None = None
     checks: Checks = field(default_factory=dict)
+
+    def later_attempt(self) -> LaterAttempt:
+        """Return it as the line of an earlier attempt keeps it."""
+        return LaterAttempt(
+            attempt=self.record.attempt,
+            stage=self.stage,
+            reason=self.reason,
+            message=self.message,
+            written=self.written,
+        )
 
     def to_line(self) -> bytes:
         """Return the line of rejects.jsonl, newline included."""
         record = self.record
-        # Redis does not keep a prompt that travels in its job: another attempt finds it here.
-        prompt = {} if record.prompt is None else {"prompt": record.prompt}
-        checks = {"checks": self.checks} if self.checks else {}
         return to_line(
             {
                 "id": record.id,
@@ -131,14 +157,12 @@ class Rejection:
                 "reason": self.reason,
                 "message": self.message,
                 "attempts": record.attempt,
-                "vqa": self.vqa,
+                "vqa": self.written.text if self.written else None,
                 "meta": {
-                    "key": record.key,
-                    "run": record.run,
-                    "prompt_digest": record.prompt_digest,
-                    **prompt,
-                    **checks,
-                    **_earlier(record, "attempt", "reason", "seed", "finish_reason", "text"),
+                    **_origin(record),
+                    **(_provenance(self.written) if self.written else {}),
+                    **({"checks": self.checks} if self.checks else {}),
+                    **_attempts("earlier", record.earlier),
                 },
             }
         )
@@ -167,36 +191,48 @@ class Result:
     generation: Generation
     context_vqa: ContextVQA
     checks: Checks = field(default_factory=dict)
+    #: The attempts after this one, none of them better, in their order.
+    later: tuple[LaterAttempt, ...] = ()
 
     def to_line(self) -> bytes:
         """Return the line of results.jsonl, newline included: the seed's fields, then provenance."""
-        generation = to_payload(self.generation)
-        record = generation.pop("record")
-        earlier = _earlier(self.generation.record, "attempt", "reason", "output_tokens")
-        text = generation.pop("text")
+        generation, record = self.generation, self.generation.record
         return to_line(
             {
-                "id": record["id"],
-                "image": record["image"],
+                "id": record.id,
+                "image": record.image,
                 "context_vqa": self.context_vqa,
-                "vqa": text,
+                "vqa": generation.text,
                 "meta": {
-                    "key": record["key"],
-                    "run": record["run"],
-                    "prompt_digest": record["prompt_digest"],
-                    "attempt": record["attempt"],
-                    **generation,
-                    **earlier,
+                    **_origin(record),
+                    "attempt": record.attempt,
+                    **_provenance(generation),
+                    **_attempts("earlier", record.earlier),
+                    **_attempts("later", self.later),
                     "checks": self.checks,
                 },
             }
         )
 
 
-def _earlier(record: ImageRecord, *names: str) -> dict[str, Any]:
-    """Return what a line says of the attempts before its own; nothing where there were none."""
-    told = [{name: getattr(attempt, name) for name in names} for attempt in record.earlier]
-    return {"earlier": told} if told else {}
+def _origin(record: ImageRecord) -> dict[str, Any]:
+    """Return what a line says of its row."""
+    # Redis does not keep a prompt that travels in its job: another attempt finds it here.
+    prompt = {} if record.prompt is None else {"prompt": record.prompt}
+    row = {"key": record.key, "run": record.run, "prompt_digest": record.prompt_digest}
+    return row | prompt
+
+
+def _provenance(attempt: Attempt) -> dict[str, Any]:
+    """Return what a line says of its text."""
+    told = _fields(attempt)
+    del told["text"]
+    return told
+
+
+def _attempts(name: str, attempts: Sequence[EarlierAttempt | LaterAttempt]) -> dict[str, Any]:
+    """Return the other attempts, whole, so that a replay can choose again; nothing without any."""
+    return {name: attempts} if attempts else {}
 
 
 def to_line(value: object) -> bytes:

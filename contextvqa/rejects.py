@@ -45,8 +45,7 @@ class Rejects:
             while file.tell() < self.rejects.offset:
                 line = file.readline()
                 key, attempt = entry_of(line)
-                name = key.hex()
-                if attempt == self.rejects.attempt(name) and name not in self.results:
+                if self.counts_at(key.hex(), attempt):
                     yield orjson.loads(line)
 
     @property
@@ -57,6 +56,10 @@ class Rejects:
     def counts(self, key: str) -> bool:
         """Whether a key was rejected and has no result."""
         return self.knows(key) and key not in self.results
+
+    def counts_at(self, key: str, attempt: int) -> bool:
+        """Whether the line of this attempt is the one that counts for a key."""
+        return attempt == self.rejects.attempt(key) and key not in self.results
 
     def count_reasons(self) -> Counter[str]:
         """Count the rejects by reason."""

@@ -6,7 +6,8 @@ A run is a directory: what was asked (run.json), what came of it (results, rejec
       results.jsonl    one line per accepted record
       rejects.jsonl    one line per record that ended otherwise
       redis/           the embedded server's data, for `contextvqa run`
-      .*.index         what the next process need not read of these two files; may be removed
+      .*.index         what the next process need not read of these two files; may be removed,
+      .*.funnel        as may this, of what `status` counts in them
       .lock            held by whoever starts and stops that server
       logs/            what its worker and refiner said
 """

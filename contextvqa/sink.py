@@ -15,7 +15,8 @@ from pathlib import Path
 
 from contextvqa.durable_file import DurableFile
 from contextvqa.errors import RunError
-from contextvqa.key_index import entry_of, failure
+from contextvqa.follower import failure
+from contextvqa.key_index import entry_of
 from contextvqa.run_directory import RunDirectory
 
 

@@ -1,14 +1,15 @@
 """The state of a run, read from its directory and from Redis."""
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 import redis
 from rq.worker import BaseWorker
 
+from contextvqa.follower import OnRead
+from contextvqa.funnel import Funnel, FunnelState
 from contextvqa.pauses import Pause, pause_of
 from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
-from contextvqa.rejects import RejectLine, Rejects
+from contextvqa.rejects import Rejects
 from contextvqa.run_directory import RunDirectory
 from contextvqa.runs import Runs
 
@@ -63,19 +64,6 @@ class RunState:
         return self.accepted + self.rejected
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RejectState:
-    """How often a run rejected for one reason, and one record to look at."""
-
-    count: int
-    example_id: int | str
-    message: str
-
-    def describe(self, reason: str) -> str:
-        """Return the line that people read."""
-        return f"  {self.count} x {reason}, as id {self.example_id!r}: {self.message}"
-
-
 class RunWatcher:
     """Looks at one run again and again; each look reads only what is new in the files."""
 
@@ -84,6 +72,7 @@ class RunWatcher:
         self.connection = connection
         self._rejects = Rejects(directory)
         self._results = self._rejects.results
+        self._funnel = Funnel(self._rejects)
 
     def look(self) -> RunState:
         """
@@ -106,22 +95,18 @@ class RunWatcher:
             paused=paused,
         )
 
-    def rejects(self) -> dict[str, RejectState]:
-        """Return the rejects by reason, most frequent first, each with the first as its example."""
-        counts: Counter[str] = Counter()
-        examples: dict[str, RejectLine] = {}
-        for line in self._rejects:
-            reason = str(line.get("reason"))
-            counts[reason] += 1
-            examples.setdefault(reason, line)
-        return {
-            reason: RejectState(
-                count=count,
-                example_id=examples[reason].get("id", ""),
-                message=str(examples[reason].get("message")),
-            )
-            for reason, count in counts.most_common()
-        }
+    def funnel(self, on_read: OnRead) -> FunnelState:
+        """
+        Return the funnel as of the last `look`; a run that nobody asked about takes minutes.
+
+        Args:
+            on_read: Told how many bytes of the run's files are read, and how many there are.
+
+        Raises:
+            RunError: A results or rejects line is damaged.
+
+        """
+        return self._funnel.look(on_read)
 
     def _num_rejected(self) -> int:
         """Count the rejects that are not being tried again."""

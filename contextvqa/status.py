@@ -1,25 +1,27 @@
 """`contextvqa status`: where a run stands."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import click
+import msgspec
 import orjson
 import redis
 
 from contextvqa.connection import connect
 from contextvqa.errors import UnavailableError, UsageError
+from contextvqa.funnel import FunnelState
+from contextvqa.funnel_text import table
 from contextvqa.jobs import RUN_NAME
 from contextvqa.options import takes
-from contextvqa.pauses import Pause
+from contextvqa.progress import ReadProgress
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server_socket import url_of_run
 from contextvqa.settings import Store
-from contextvqa.state import RejectState, RunWatcher
+from contextvqa.state import RunState, RunWatcher
 
 #: Seconds between two looks with --watch.
 WATCH_INTERVAL_S = 2.0
@@ -29,13 +31,61 @@ TAIL_BYTES = 1 << 19
 STALE_S = 120.0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """All that is said of one run."""
+
+    state: RunState
+    #: Accepted records per second; None for a run at rest.
+    rate: float | None
+    funnel: FunnelState
+
+    @property
+    def eta_s(self) -> int | None:
+        """Seconds until the run is complete, where that can be told."""
+        return round(self.state.pending / self.rate) if self.state.pending and self.rate else None
+
+    def to_json(self) -> bytes:
+        """Return one JSON object."""
+        return orjson.dumps(
+            {
+                **asdict(self.state),
+                "rate": self.rate,
+                "eta_s": self.eta_s,
+                "funnel": msgspec.to_builtins(self.funnel, str_keys=True),
+            }
+        )
+
+    def to_text(self) -> str:
+        """Return it for people."""
+        state = self.state
+        pending = "unknown (its server is not running)"
+        if state.pending is not None:
+            pending = str(state.pending)
+        counts = f"{state.accepted} accepted, {state.rejected} rejected, pending {pending}"
+        lines = [f"run {state.run}: {counts}"]
+        if state.paused:
+            lines.append(f"  {state.paused.advise(state.run)}")
+        if self.rate:
+            eta = f", about {self.eta_s} s left" if self.eta_s else ""
+            lines.append(f"  {self.rate} records/s{eta}")
+        for name, queue in state.queues.items():
+            counts = ", ".join(f"{count} {what}" for what, count in asdict(queue).items())
+            lines.append(f"  queue {name}: {counts}")
+        lines += [
+            f"  worker {worker.name}: {worker.state}, {worker.settled} settled"
+            for worker in state.workers
+        ]
+        return "\n".join([*lines, *table(self.funnel)])
+
+
 @click.command()
 @click.argument("name", required=False)
 @click.option("--watch", is_flag=True, help="Look again every 2 seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a run, on stdout.")
 @takes(Store)
 def command(*, name: str | None, watch: bool, as_json: bool, store: Store) -> None:
-    """Show counts, rate, queues, workers and rejects by reason of run NAME, or of all runs."""
+    """Show run NAME, or all runs: counts, rate, queues, workers, and how many records came how far."""
     watchers = [_watcher(store, run) for run in ([name] if name else _runs(store.runs_dir))]
     if not watchers:
         raise UsageError(f"there is no run in {store.runs_dir}; begin one, or name --runs-dir.")
@@ -45,7 +95,7 @@ def command(*, name: str | None, watch: bool, as_json: bool, store: Store) -> No
         for watcher in watchers:
             watcher.connection = _connection(store, watcher.directory, is_needed=bool(name))
             report = _report(watcher)
-            click.echo(orjson.dumps(report) if as_json else _text(report))
+            click.echo(report.to_json() if as_json else report.to_text())
         if not watch:
             return
         time.sleep(WATCH_INTERVAL_S)
@@ -76,15 +126,11 @@ def _connection(store: Store, directory: RunDirectory, *, is_needed: bool) -> re
         return None
 
 
-def _report(watcher: RunWatcher) -> dict[str, Any]:
+def _report(watcher: RunWatcher) -> Report:
     state = watcher.look()
-    rate = _recent_rate(watcher.directory.results_path)
-    return {
-        **asdict(state),
-        "rate": rate,
-        "eta_s": round(state.pending / rate) if state.pending and rate else None,
-        "rejects": {reason: asdict(reject) for reason, reject in watcher.rejects().items()},
-    }
+    with ReadProgress(f"counting the lines of {state.run}") as progress:
+        funnel = watcher.funnel(progress.show)
+    return Report(state=state, rate=_recent_rate(watcher.directory.results_path), funnel=funnel)
 
 
 def _recent_rate(results: Path) -> float | None:
@@ -110,28 +156,3 @@ def _recent_rate(results: Path) -> float | None:
 
 def _seconds(first: datetime, last: datetime) -> float:
     return (last - first).total_seconds()
-
-
-def _text(report: dict[str, Any]) -> str:
-    pending = "unknown (its server is not running)"
-    if report["pending"] is not None:
-        pending = str(report["pending"])
-    counts = f"{report['accepted']} accepted, {report['rejected']} rejected, pending {pending}"
-    lines = [f"run {report['run']}: {counts}"]
-    if report["paused"]:
-        pause = Pause(**report["paused"])
-        lines.append(f"  {pause.advise(report['run'])}")
-    if report["rate"]:
-        eta = f", about {report['eta_s']} s left" if report["eta_s"] else ""
-        lines.append(f"  {report['rate']} records/s{eta}")
-    for name, queue in report["queues"].items():
-        counts = ", ".join(f"{count} {what}" for what, count in queue.items())
-        lines.append(f"  queue {name}: {counts}")
-    lines += [
-        f"  worker {worker['name']}: {worker['state']}, {worker['settled']} settled"
-        for worker in report["workers"]
-    ]
-    lines += [
-        RejectState(**reject).describe(reason) for reason, reject in report["rejects"].items()
-    ]
-    return "\n".join(lines)

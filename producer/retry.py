@@ -149,7 +149,9 @@ class Retrier:
 
     def _enqueue(self, batch: Sequence[ImageRecord]) -> None:
         ready = {record.key: record for record in batch if persist(self._has_prompt, record)}
-        self.counts.without_prompt += sum(record.key not in ready for record in batch)
+        self.counts.without_prompt += len(batch) - len(ready)
+        if not ready:
+            return
         if self._is_at_rest and self._queue.count >= self._high_water:
             self.counts.left_over += len(ready)
             return

@@ -4,52 +4,19 @@ What becomes of a record once its text is judged: its line, or another attempt.
 All of it is pure: whoever concludes the same generation again comes to the same end.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
 from contextvqa.errors import Reason
 from contextvqa.queues import REFINE
-from contextvqa.records import Checks, ContextVQA, Generation, ImageRecord, Rejection, Result
+from contextvqa.records import ContextVQA, Generation, ImageRecord, Rejection, Result
 from contextvqa.run_config import RunConfig
 from contextvqa.sink import Line
 from refiner.gates.judge import judge
 from refiner.parser import Parsed, parse
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """One generation, parsed and judged."""
-
-    generation: Generation
-    #: Article and pairs kept; None where it makes no record.
-    context_vqa: ContextVQA | None
-    checks: Checks
-    #: Why it makes no record, and the same for people.
-    reason: Reason | None = None
-    message: str = ""
-
-    @property
-    def num_pairs(self) -> int:
-        """Pairs of a record; 0 of none."""
-        return len(self.context_vqa.qas) if self.context_vqa else 0
-
-    def line(self) -> Line:
-        """Return the record's line, whose `attempts` are all that there were."""
-        if self.context_vqa is not None:
-            result = Result(
-                generation=self.generation, context_vqa=self.context_vqa, checks=self.checks
-            )
-            return Line(key=self.generation.record.key, data=result.to_line(), is_result=True)
-        assert self.reason is not None  # noqa: S101 - what makes no record has one
-        return rejection_line(
-            Rejection(
-                record=self.generation.record,
-                stage=REFINE,
-                reason=self.reason,
-                message=self.message,
-                vqa=self.generation.text,
-                checks=self.checks,
-            )
-        )
+#: How one attempt ended: what its line would be.
+Ending = Result | Rejection
 
 
 def conclude(generation: Generation, config: RunConfig) -> Line | ImageRecord:
@@ -58,52 +25,83 @@ def conclude(generation: Generation, config: RunConfig) -> Line | ImageRecord:
 
     Returns:
         The record's line; or the record as it is to be generated again, where the text is not
-        good enough and an attempt is left. When none is left, the attempt with most pairs wins.
+        good enough and an attempt is left. When none is left, the best attempt wins.
 
     """
-    verdict = _judge(generation, config)
-    if verdict.num_pairs >= config.quality.enough_pairs:
-        return verdict.line()
-    again = generation.next_record(verdict.reason or Reason.GATE_MIN_PAIRS)
+    ending = ending_of(generation, config)
+    if num_pairs(ending) >= config.quality.enough_pairs:
+        return line_of(ending)
+    again = generation.next_record(fault_of(ending).reason)
     if config.allows(again):
         return again
-    verdicts = [verdict, *_earlier(generation.record, config)]
-    return max(verdicts, key=lambda verdict: verdict.num_pairs).line()
+    return line_of(best([*_earlier(generation.record, config), ending]))
 
 
 def conclude_rejected(rejection: Rejection, config: RunConfig) -> Line:
     """Return the line of a record whose last attempt failed; an earlier one may be a result."""
-    best = max(
-        _earlier(rejection.record, config), key=lambda verdict: verdict.num_pairs, default=None
-    )
-    return best.line() if best is not None and best.num_pairs else rejection_line(rejection)
+    return line_of(best([*_earlier(rejection.record, config), rejection]))
 
 
-def rejection_line(rejection: Rejection) -> Line:
-    """Return the line of rejects.jsonl."""
-    return Line(key=rejection.record.key, data=rejection.to_line(), is_result=False)
+def best(endings: Sequence[Ending]) -> Ending:
+    """
+    Return the attempt with most pairs, the latest of equals, and with it those that came later.
+
+    Args:
+        endings: All attempts of a record, at least one, the oldest first.
+
+    """
+    winner = max(range(len(endings)), key=lambda number: (num_pairs(endings[number]), number))
+    ending = endings[winner]
+    if isinstance(ending, Rejection):
+        return ending  # The last: no other has a pair.
+    faults = [fault_of(later) for later in endings[winner + 1 :]]
+    return replace(ending, later=tuple(fault.later_attempt() for fault in faults))
 
 
-def _earlier(record: ImageRecord, config: RunConfig) -> list[Verdict]:
-    return [_judge(generation, config) for generation in record.earlier_generations()]
-
-
-def _judge(generation: Generation, config: RunConfig) -> Verdict:
+def ending_of(generation: Generation, config: RunConfig) -> Ending:
+    """Parse and judge one generation."""
     parsed = parse(generation.text, generation.finish_reason)
     if not isinstance(parsed, Parsed):
-        return Verdict(
-            generation=generation,
-            context_vqa=None,
-            checks={},
-            reason=parsed.reason,
-            message=parsed.message,
-        )
+        return _reject(generation, parsed.reason, parsed.message)
     judged = judge(parsed, generation.text, config.quality)
-    found = ContextVQA(context=parsed.context_vqa.context, qas=judged.qas)
-    return Verdict(
+    if judged.reason is not None:
+        return replace(_reject(generation, judged.reason, judged.message), checks=judged.checks())
+    return Result(
         generation=generation,
-        context_vqa=found if judged.is_accepted else None,
+        context_vqa=ContextVQA(context=parsed.context_vqa.context, qas=judged.qas),
         checks=judged.checks(),
-        reason=judged.reason,
-        message=judged.message,
+    )
+
+
+def num_pairs(ending: Ending) -> int:
+    """Return the pairs of a result; 0 of a rejection."""
+    return len(ending.context_vqa.qas) if isinstance(ending, Result) else 0
+
+
+def fault_of(ending: Ending) -> Rejection:
+    """Return what is wrong with an attempt that does not win."""
+    if isinstance(ending, Rejection):
+        return ending
+    message = f"{num_pairs(ending)} pairs passed, too few, or fewer than of another attempt."
+    return _reject(ending.generation, Reason.GATE_MIN_PAIRS, message)
+
+
+def line_of(ending: Ending) -> Line:
+    """Return the line that makes it known."""
+    is_result = isinstance(ending, Result)
+    record = ending.generation.record if isinstance(ending, Result) else ending.record
+    return Line(key=record.key, data=ending.to_line(), is_result=is_result)
+
+
+def _earlier(record: ImageRecord, config: RunConfig) -> list[Ending]:
+    return [ending_of(generation, config) for generation in record.earlier_generations()]
+
+
+def _reject(generation: Generation, reason: Reason, message: str) -> Rejection:
+    return Rejection(
+        record=generation.record,
+        stage=REFINE,
+        reason=reason,
+        message=message,
+        written=generation.written,
     )

@@ -210,6 +210,25 @@ def test_records_whose_prompt_is_lost_wait_for_enqueue_to_write_it_again(
     assert status(places) == (2, 0, 0)
 
 
+def test_a_run_whose_prompts_are_all_lost_is_told_so(
+    connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
+) -> None:
+    """A batch of which nothing is left to enqueue once ended in an error of Redis."""
+    source = tmp_path / "in.json"
+    conversation = [{"from": "human", "value": "Say more."}]
+    source.write_bytes(orjson.dumps([{"image": "a.png", "conversation": conversation}]))
+    places: list[object] = ["--runs-dir", runs_dir, "--redis-url", redis_url]
+    run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places)
+    work_off(connection, lambda _: BAD, places)
+    connection.delete(prompts_key("r"))
+
+    done = run_contextvqa("retry", "r", "--all", *places)
+
+    assert done.returncode == 2
+    assert "1 records were left out because their prompts" in done.stderr.splitlines()[-1]
+    assert rq_queue(GENERATE, connection).count == 0
+
+
 def test_a_prompt_that_travelled_in_its_job_is_found_in_the_rejects_line(
     connection: redis.Redis, redis_url: str, runs_dir: Path, tmp_path: Path
 ) -> None:
@@ -292,4 +311,4 @@ def test_status_counts_a_record_that_is_tried_again_once_and_its_last_line_alone
 
     assert status(places) == (1, 3, 0)
     state = orjson.loads(run_contextvqa("status", "r", *places, "--json").stdout)
-    assert sum(reject["count"] for reject in state["rejects"].values()) == 3
+    assert sum(reject["count"] for reject in state["funnel"]["rejects"].values()) == 3

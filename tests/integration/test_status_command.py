@@ -39,7 +39,7 @@ def test_a_run_that_has_begun_shows_its_pending_records_and_queues(begun: list[o
     assert state["workers"] == []
 
 
-def test_rejects_are_counted_by_reason_with_an_example_unless_a_success_came_later(
+def test_rejects_are_counted_by_reason_with_examples_unless_a_success_came_later(
     begun: list[object], runs_dir: Path
 ) -> None:
     sink = Sink(RunDirectory(runs_dir, "begun"))
@@ -55,9 +55,11 @@ def test_rejects_are_counted_by_reason_with_an_example_unless_a_success_came_lat
     text = run_contextvqa("status", *begun).stdout
 
     assert (state["accepted"], state["rejected"]) == (1, 2)
-    assert state["rejects"] == {"parse.no_pairs": {"count": 2, "example_id": 0, "message": "why"}}
+    assert state["funnel"]["rejects"] == {
+        "parse.no_pairs": {"count": 2, "example_ids": [0, 1], "message": "why"}
+    }
     assert "run begun: 1 accepted, 2 rejected, pending 3" in text
-    assert "2 x parse.no_pairs, as id 0: why" in text
+    assert "2 x parse.no_pairs, as id 0, 1: why" in text
 
 
 def test_a_run_that_is_not_there_is_refused_in_one_line(begun: list[object]) -> None:

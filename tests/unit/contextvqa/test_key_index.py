@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contextvqa import key_index, snapshot
+from contextvqa import follower, key_index, snapshot
 from contextvqa.durable_file import DurableFile
 from contextvqa.errors import RunError, SinkError
-from contextvqa.key_index import KeyIndex
+from contextvqa.key_index import KeyIndex, Keys
 from contextvqa.snapshot import durable_bytes, load, path_of
 
 #: More than the end by which a file is recognized.
@@ -50,9 +50,10 @@ def numbers(index: KeyIndex) -> set[int]:
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an index write a snapshot whenever anything is new."""
-    monkeypatch.setattr(key_index, "SAVE_BYTES", 1)
-    monkeypatch.setattr(key_index, "SAVE_SHARE", 0)
+    """Let an index write a snapshot whenever anything is new, and wait for no lock."""
+    monkeypatch.setattr(snapshot, "LOCK_WAIT_S", 0)
+    monkeypatch.setattr(follower, "SAVE_BYTES", 1)
+    monkeypatch.setattr(follower, "SAVE_SHARE", 0)
 
 
 @pytest.fixture
@@ -130,6 +131,27 @@ def test_the_next_process_reads_only_what_is_new(path: Path, read: list[bytes]) 
     assert (index.num_lines, len(index.repeated)) == (4, 1)
 
 
+def test_who_stops_reading_a_long_file_leaves_what_is_done_to_the_next(
+    path: Path, read: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(line(1))
+    monkeypatch.setattr(follower, "CHUNK_BYTES", size)
+    monkeypatch.setattr(follower, "SAVE_BYTES", size)
+    append(path, *(line(number) for number in range(1, 8)))
+
+    def stop(offset: int, _: int) -> None:
+        if offset >= 5 * size:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        KeyIndex(path).follow(on_read=stop)
+    read.clear()
+
+    # What is saved on the way doubles each time.
+    assert numbers(followed(path)) == set(range(1, 8))
+    assert read == [line(number) for number in range(5, 8)]
+
+
 def test_a_damaged_line_behind_a_snapshot_is_named_by_its_number_in_the_file(path: Path) -> None:
     append(path, line(1), line(2))
     followed(path)
@@ -145,12 +167,12 @@ SPOILED: dict[str, Callable[[bytes], bytes | None]] = {
     "cut by a byte": lambda data: data[:-1],
     "cut by half": lambda data: data[: len(data) // 2],
     "too long": lambda data: data + b"x",
-    "older": lambda data: data.replace(b'"version":1', b'"version":0'),
+    "older": lambda data: data.replace(b'"version":2', b'"version":1'),
     "other numbers": lambda data: data.replace(b'"num_lines":3', b'"num_lines":4'),
     "larger than memory": lambda data: data.replace(
-        b'"segments":[2]', b'"segments":[2,999999999999]'
+        b'"parts":[24,16,32]', b'"parts":[24,16,32,999999999999]'
     ),
-    "less than nothing": lambda data: data.replace(b'"segments":[2]', b'"segments":[3,-1]'),
+    "less than nothing": lambda data: data.replace(b'"parts":[24,16,32]', b'"parts":[24,16,33,-1]'),
     "too deep": lambda _: b"[" * 100_000 + b"\n",
     "no text": lambda _: b"\xff" * 100,
 }
@@ -162,7 +184,7 @@ def test_a_snapshot_that_is_missing_damaged_or_of_another_version_is_made_anew(
 ) -> None:
     append(path, line(1), line(2), line(2, 3))
     followed(path)
-    cache = path_of(path)
+    cache = path_of(path, Keys.what)
     sound = cache.read_bytes()
     spoiled = spoil(sound)
     assert spoiled != sound
@@ -182,7 +204,7 @@ def test_a_snapshot_that_is_missing_damaged_or_of_another_version_is_made_anew(
 def test_no_flipped_bit_of_a_snapshot_is_believed(path: Path, read: list[bytes]) -> None:
     append(path, line(1), line(2), line(2, 3))
     followed(path)
-    cache = path_of(path)
+    cache = path_of(path, Keys.what)
     sound = cache.read_bytes()
     for place in range(len(sound)):
         damaged = bytearray(sound)
@@ -200,7 +222,7 @@ def test_a_snapshot_of_another_file_is_not_believed(path: Path, tmp_path: Path) 
     append(path, line(1))
     append(other, line(2))
     followed(other)
-    path_of(other).rename(path_of(path))
+    path_of(other, Keys.what).rename(path_of(path, Keys.what))
 
     assert numbers(followed(path)) == {1}
 
@@ -310,9 +332,10 @@ def test_a_snapshot_ends_where_the_file_ended_while_nobody_wrote(
     assert numbers(followed(path)) == {1, 2, 3}
 
     with path.open("rb") as file:
-        contents = load(path_of(path), file)
-    assert contents is not None
-    assert (contents.num_lines, len(contents.keys)) == (2, 2)
+        keys = Keys()
+        place = load(path_of(path, Keys.what), file, keys)
+    assert place is not None
+    assert (place.num_lines, len(keys.keys)) == (2, 2)
 
 
 def test_a_reader_leaves_the_snapshot_to_whoever_took_the_lock_meanwhile(
@@ -329,7 +352,21 @@ def test_a_reader_leaves_the_snapshot_to_whoever_took_the_lock_meanwhile(
         monkeypatch.setattr(snapshot, "durable_bytes", then_a_writer_comes)
 
         assert numbers(followed(path)) == {1}
-        assert not path_of(path).exists()
+        assert not path_of(path, Keys.what).exists()
+
+
+def test_a_reader_waits_for_a_writer_that_is_soon_done(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "LOCK_WAIT_S", 60)
+    append(path, line(1))
+    with ExitStack() as locks:
+        locks.enter_context(DurableFile(path).locked())
+        monkeypatch.setattr("contextvqa.snapshot.time.sleep", lambda _: locks.close())
+
+        assert numbers(followed(path)) == {1}
+
+    assert path_of(path, Keys.what).exists()
 
 
 def test_a_writer_leaves_snapshots_and_its_lines_are_durable_first(
@@ -357,9 +394,9 @@ def test_a_writer_leaves_snapshots_and_its_lines_are_durable_first(
 def test_a_snapshot_is_written_once_enough_is_new_by_whoever_comes_first(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_index, "SAVE_BYTES", 3 * len(line(1)))
-    monkeypatch.setattr(key_index, "SAVE_SHARE", 0.5)
-    cache = path_of(path)
+    monkeypatch.setattr(follower, "SAVE_BYTES", 3 * len(line(1)))
+    monkeypatch.setattr(follower, "SAVE_SHARE", 0.5)
+    cache = path_of(path, Keys.what)
     first, second = DurableFile(path), DurableFile(path)
 
     def num_covered(writer: DurableFile, *these: int) -> int:
@@ -386,7 +423,7 @@ def test_where_no_snapshot_can_be_written_the_old_one_stays_and_nothing_else_hap
     append(path, line(1))
     followed(path)
     append(path, line(2))
-    before = path_of(path).read_bytes()
+    before = path_of(path, Keys.what).read_bytes()
     with monkeypatch.context() as broken:
         if what == "forbidden":
             refuse_writing(broken)
@@ -395,7 +432,7 @@ def test_where_no_snapshot_can_be_written_the_old_one_stays_and_nothing_else_hap
 
         assert numbers(followed(path)) == {1, 2}
 
-    assert path_of(path).read_bytes() == before
+    assert path_of(path, Keys.what).read_bytes() == before
     assert sorted(file.name for file in path.parent.iterdir()) == [
         ".results.jsonl.index",
         "results.jsonl",
@@ -421,7 +458,7 @@ def test_an_index_that_looks_for_damage_reads_every_line_and_leaves_no_snapshot(
     followed(path)
     # In place, of the same length, and far from the end: what only a whole reading can find
     path.write_bytes(path.read_bytes().replace(line(1), b"x" * (len(line(1)) - 1) + b"\n"))
-    before = path_of(path).read_bytes()
+    before = path_of(path, Keys.what).read_bytes()
     found: list[RunError] = []
     index = KeyIndex(path, found.append)
 
@@ -429,12 +466,12 @@ def test_an_index_that_looks_for_damage_reads_every_line_and_leaves_no_snapshot(
 
     assert [index.num_damaged, len(found)] == [1, 1]
     assert (numbers(index), len(index.repeated)) == ({2, 3}, 1)
-    assert path_of(path).read_bytes() == before
+    assert path_of(path, Keys.what).read_bytes() == before
 
 
 def write_many(path: Path, start: int) -> None:
-    key_index.SAVE_BYTES = 1
-    key_index.SAVE_SHARE = 0
+    follower.SAVE_BYTES = 1
+    follower.SAVE_SHARE = 0
     for number in range(start, start + 30):
         writer = DurableFile(path)
         with writer.locked():

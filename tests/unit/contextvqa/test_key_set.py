@@ -23,6 +23,7 @@ def small_segments() -> Iterator[None]:
         patch.setattr("contextvqa.key_set.MERGE_KEYS", 2)
         patch.setattr("contextvqa.key_set.BUCKET_KEYS", 1)
         patch.setattr("contextvqa.key_set.MIN_BITS", 1)
+        patch.setattr("contextvqa.key_set.SELECT_KEYS", 3)
         yield
 
 
@@ -54,6 +55,17 @@ def test_a_set_of_another_ones_segments_goes_on_where_that_ended(
 
     assert sorted(second) == sorted(before | after)
     assert all(key in second for key in before | after)
+
+
+@given(ours=st.sets(KEYS, max_size=40), theirs=st.sets(KEYS, max_size=40))
+def test_it_counts_what_another_set_lacks_as_python_does(
+    ours: set[bytes], theirs: set[bytes]
+) -> None:
+    one, other = KeySet(), KeySet()
+    one.update(ours)
+    other.update(theirs)
+
+    assert one.count_outside(other) == len(ours - theirs)
 
 
 @given(key=KEYS)

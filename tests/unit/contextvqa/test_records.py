@@ -90,7 +90,11 @@ def test_a_results_line_has_the_seeds_fields_first_and_then_where_it_came_from()
 
 def test_a_rejects_line_says_stage_reason_message_attempts_and_raw_text() -> None:
     rejection = Rejection(
-        record=RECORD, stage="refine", reason=Reason.PARSE_NO_PAIRS, message="none", vqa="raw"
+        record=RECORD,
+        stage="refine",
+        reason=Reason.PARSE_NO_PAIRS,
+        message="none",
+        written=generation_of(RECORD, "raw").written,
     )
 
     fields = orjson.loads(rejection.to_line())
@@ -98,16 +102,45 @@ def test_a_rejects_line_says_stage_reason_message_attempts_and_raw_text() -> Non
     assert fields["id"] == 7
     assert (fields["stage"], fields["reason"]) == ("refine", "parse.no_pairs")
     assert (fields["message"], fields["attempts"], fields["vqa"]) == ("none", 1, "raw")
+    assert fields["meta"] == {
+        "key": "ab",
+        "run": "r",
+        "prompt_digest": "cd",
+        "finish_reason": "stop",
+        "prompt_tokens": 3,
+        "output_tokens": 4,
+        "seed": 5,
+        "model": "m",
+        "worker": "w",
+        "generated_at": "2026-01-01T00:00:00+00:00",
+        "image_s": 0.1,
+        "engine_s": 0.2,
+    }
+
+
+def test_a_rejects_line_of_a_record_that_no_model_saw_says_nothing_of_a_text() -> None:
+    rejection = Rejection(
+        record=RECORD, stage="generate", reason=Reason.IMAGE_NOT_FOUND, message="gone"
+    )
+
+    fields = orjson.loads(rejection.to_line())
+
+    assert fields["vqa"] is None
     assert fields["meta"] == {"key": "ab", "run": "r", "prompt_digest": "cd"}
 
 
-def test_a_rejects_line_keeps_a_prompt_that_stands_nowhere_else() -> None:
+def test_every_line_keeps_a_prompt_that_stands_nowhere_else() -> None:
     record = replace(RECORD, prompt="Say more.")
     rejection = Rejection(
         record=record, stage="refine", reason=Reason.PARSE_NO_PAIRS, message="none"
     )
+    result = Result(
+        generation=generation_of(record, "raw"),
+        context_vqa=ContextVQA(context="c", qas=(QA(question="q?", answer="a"),)),
+    )
 
-    assert orjson.loads(rejection.to_line())["meta"]["prompt"] == "Say more."
+    for line in (rejection.to_line(), result.to_line()):
+        assert orjson.loads(line)["meta"]["prompt"] == "Say more."
 
 
 #: Threads that meet types for the first time together, in a process that may die of it.

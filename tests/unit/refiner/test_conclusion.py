@@ -1,6 +1,7 @@
 """What becomes of a record whose text was judged: a line, another attempt, or the best of all."""
 
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -39,17 +40,17 @@ def again(generation: Generation, run: RunConfig) -> ImageRecord:
     return record
 
 
-def line_of(conclusion: Line | ImageRecord) -> dict[str, object]:
+def line_of(conclusion: Line | ImageRecord) -> dict[str, Any]:
     assert isinstance(conclusion, Line)
-    line: dict[str, object] = orjson.loads(conclusion.data)
-    return line | {"is_result": conclusion.is_result, "meta": line["meta"]}
+    line: dict[str, Any] = orjson.loads(conclusion.data)
+    return line | {"is_result": conclusion.is_result}
 
 
 def test_a_good_text_is_a_result_at_its_first_attempt() -> None:
     line = line_of(conclude(generation_of(RECORD, text(1)), config()))
 
     assert line["is_result"]
-    assert "earlier" not in line["meta"]  # type: ignore[operator]
+    assert not {"earlier", "later"} & line["meta"].keys()
 
 
 def test_a_poor_text_sends_the_record_back_with_what_was_wrong() -> None:
@@ -70,45 +71,86 @@ def test_when_no_attempt_is_left_the_reject_carries_all_raw_texts() -> None:
 
     assert not line["is_result"]
     assert (line["attempts"], line["vqa"]) == (3, "Sorry.")
-    meta = line["meta"]
-    assert isinstance(meta, dict)
-    assert [(tried["attempt"], tried["text"], tried["reason"]) for tried in meta["earlier"]] == [
+    assert line["meta"]["worker"] == "w"
+    earlier = line["meta"]["earlier"]
+    assert [(tried["attempt"], tried["text"], tried["reason"]) for tried in earlier] == [
         (1, POOR, "parse.no_pairs"),
         (2, "", "parse.empty"),
     ]
 
 
+def lived(num_pairs: tuple[int, ...], run: RunConfig) -> Line | ImageRecord:
+    """Conclude one attempt after the other; return what became of the last."""
+    conclusion: Line | ImageRecord = RECORD
+    for count in num_pairs:
+        assert isinstance(conclusion, ImageRecord)
+        conclusion = conclude(generation_of(conclusion, text(count)), run)
+    return conclusion
+
+
 @pytest.mark.parametrize(
-    ("num_pairs", "winner"), [((1, 2, 0), 2), ((2, 1, 1), 1), ((0, 0, 1), 3), ((1, 3, 3), 2)]
+    ("num_pairs", "winner"), [((1, 2, 0), 2), ((2, 1, 1), 1), ((0, 0, 1), 3), ((1, 3), 2)]
 )
 def test_the_attempt_with_most_pairs_wins(num_pairs: tuple[int, ...], winner: int) -> None:
-    run = config(enough_pairs=3, max_attempts=3)
-    record: ImageRecord = RECORD
-    for count in num_pairs:
-        conclusion = conclude(generation_of(record, text(count)), run)
-        if isinstance(conclusion, Line):
-            break
-        record = conclusion
-
-    line = line_of(conclusion)
+    line = line_of(lived(num_pairs, config(enough_pairs=3, max_attempts=3)))
 
     assert line["is_result"]
-    meta = line["meta"]
-    assert isinstance(meta, dict)
-    assert meta["attempt"] == winner
-    assert len(meta.get("earlier", ())) == winner - 1
+    assert line["meta"]["attempt"] == winner
+    assert len(line["meta"].get("earlier", ())) == winner - 1
+    assert len(line["meta"].get("later", ())) == len(num_pairs) - winner
+
+
+@pytest.mark.parametrize(("num_pairs", "winner"), [((2, 2, 0), 2), ((1, 1, 1), 3)])
+def test_of_equal_attempts_the_latest_wins_wherever_it_stands(
+    num_pairs: tuple[int, ...], winner: int
+) -> None:
+    line = line_of(lived(num_pairs, config(enough_pairs=3, max_attempts=3)))
+
+    assert line["meta"]["attempt"] == winner
+
+
+def failed(record: ImageRecord) -> Rejection:
+    return Rejection(record=record, stage="generate", reason=Reason.IMAGE_NOT_FOUND, message="gone")
 
 
 def test_an_earlier_attempt_that_makes_a_record_survives_the_failure_of_a_later_one() -> None:
     run = config(enough_pairs=2)
-    record = again(generation_of(RECORD, text(1)), run)
-    rejection = Rejection(
-        record=record, stage="generate", reason=Reason.IMAGE_NOT_FOUND, message="gone"
-    )
 
-    assert line_of(conclude_rejected(rejection, run))["is_result"]
-    poor = replace(rejection, record=again(generation_of(RECORD, POOR), run))
-    assert not line_of(conclude_rejected(poor, run))["is_result"]
+    record = again(generation_of(RECORD, text(1)), run)
+    assert line_of(conclude_rejected(failed(record), run))["is_result"]
+    record = again(generation_of(RECORD, POOR), run)
+    assert not line_of(conclude_rejected(failed(record), run))["is_result"]
+
+
+def test_of_equal_earlier_attempts_the_latest_wins_when_the_last_fails() -> None:
+    run = config(enough_pairs=3, max_attempts=3)
+    record = lived((1, 1), run)
+    assert isinstance(record, ImageRecord)
+
+    line = line_of(conclude_rejected(failed(record), run))
+
+    assert line["meta"]["attempt"] == 2
+
+
+def test_the_line_of_an_attempt_that_won_holds_all_others_whole() -> None:
+    run = config(enough_pairs=3, max_attempts=4)
+    record = lived((0, 2, 1), run)
+    assert isinstance(record, ImageRecord)
+
+    meta = line_of(conclude_rejected(failed(record), run))["meta"]
+
+    whole = to_payload(generation_of(RECORD, "").written)
+    assert meta["earlier"] == [whole | {"text": text(0), "attempt": 1, "reason": "parse.no_pairs"}]
+    poorer, lost = meta["later"]
+    assert poorer["written"] == whole | {"text": text(1)}
+    assert (poorer["attempt"], poorer["stage"], poorer["reason"]) == (3, "refine", "gate.min_pairs")
+    assert lost == {
+        "attempt": 4,
+        "stage": "generate",
+        "reason": "image.not_found",
+        "message": "gone",
+        "written": None,
+    }
 
 
 def test_a_greedy_model_is_not_asked_for_the_same_text_again() -> None:
