@@ -31,7 +31,8 @@ def command(  # noqa: PLR0913 - one parameter per group of options
 ) -> None:
     """Own one vLLM engine and generate, until stopped; start anew when the engine fails."""
     logs.configure()
-    pulse = supervise(
+    _, pulse = supervise(
+        [""],
         stall_timeout_s=guards.stall_timeout_s,
         drain_timeout_s=daemon.drain_timeout_s,
         until_stdin_closes=lifetime.until_stdin_closes,
