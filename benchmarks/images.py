@@ -165,7 +165,7 @@ def unpack(path: Path, max_px: int) -> None:
 @asynccontextmanager
 async def one_decoder(path: Path) -> AsyncIterator[tuple[Decoders, Callable[[], float]]]:
     """Run one decoder process for the image's directory; yield what asks it, and what its CPU is."""
-    decoders = Decoders(Images(image_root=path.parent, decoders=1))
+    decoders = Decoders(Images(image_root=path.parent, decoders=1), num_cores=1)
     await decoders.start()
     children = psutil.Process().children()
     [pid] = [child.pid for child in children if "worker.decoder" in child.cmdline()]

@@ -59,9 +59,11 @@ class ConcurrentWorker(BaseWorker):
         lifetime: Lifetime,
         *,
         guards: Guards | None = None,
+        place: str = "",
         pulse: Callable[[], None] = lambda: None,
     ) -> None:
-        name = f"{stage.queue}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+        where = "-".join(filter(None, (socket.gethostname(), place)))
+        name = f"{stage.queue}-{where}-{os.getpid()}-{uuid4().hex[:8]}"
         super().__init__(
             [rq_queue(stage.queue, connection)],
             name=name,

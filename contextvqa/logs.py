@@ -3,10 +3,10 @@
 import logging
 
 
-def configure() -> None:
+def configure(prefix: str = "") -> None:
     """Send this project's log lines to stderr; leave other libraries' loggers alone."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {prefix}%(message)s"))
     logger = logging.getLogger("contextvqa")
     logger.setLevel(logging.INFO)
     logger.propagate = False

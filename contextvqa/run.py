@@ -27,6 +27,7 @@ from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import (
     Daemon,
+    Devices,
     Engine,
     Flow,
     Gates,
@@ -43,7 +44,7 @@ from contextvqa.state import RunWatcher
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
-@takes(Store, Model, Sampling, Gates, Engine, Images, Flow, Guards, Daemon, Rejects)
+@takes(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Rejects)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -53,6 +54,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     sampling: Sampling,
     gates: Gates,
     engine: Engine,
+    devices: Devices,
     images: Images,
     flow: Flow,
     guards: Guards,
@@ -60,7 +62,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     rejects: Rejects,
 ) -> None:
     """
-    Do everything on this machine: queue, one worker, one refiner. The same command resumes.
+    Do everything on this machine: queue, worker, refiner. The same command resumes.
 
     Without --redis-url an embedded server runs for as long as the command, with its data in the
     run directory.
@@ -88,7 +90,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             # A pipe can be read only once.
             is_input_lasting=Path(source).is_file(),
             worker=[
-                *("worker", *shared, *as_flags(model), *as_flags(engine)),
+                *("worker", *shared, *as_flags(model), *as_flags(engine), *as_flags(devices)),
                 *(*as_flags(images), *as_flags(guards), *as_flags(daemon), "--until-stdin-closes"),
             ],
             refiner=["refiner", *shared, *as_flags(daemon), "--until-stdin-closes"],

@@ -154,6 +154,28 @@ class Engine:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Devices:
+    """What the worker processes of this host run on, each with an engine of its own."""
+
+    gpus: str | None = setting(
+        None,
+        "GPUs of this host, as nvidia-smi -L lists them: all, or numbers and UUIDs as in 0,2,5. "
+        "Each --tensor-parallel-size of them get a worker process. Default: one, on what vLLM sees.",
+    )
+    cpus: tuple[str, ...] = setting(
+        (),
+        "Cores of one worker process, for vLLM's CPU build, as in 0-15; once for each.",
+        multiple=True,
+    )
+
+    def __post_init__(self) -> None:
+        if self.gpus is not None and self.cpus:
+            raise ValueError(
+                "--gpus and --cpus do not go together; give the one vLLM is built for."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Images:
     """How images are found and decoded."""
 
@@ -172,7 +194,8 @@ class Images:
     )
     decoders: int | None = setting(
         None,
-        "Processes that decode images in one worker. Default: the cores but one, 1 to 8.",
+        "Processes that decode images in one worker. Default: its share of the cores but one, "
+        "1 to 8.",
         kind=int,
     )
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 
 from contextvqa.sessions import MARKER, kill_session
@@ -49,7 +49,8 @@ class SignalQueue:
 class WorkerProcess:
     """A worker process as its supervisor sees it."""
 
-    def __init__(self, pid: int, lifeline: int, pulses: int) -> None:
+    def __init__(self, name: str, pid: int, lifeline: int, pulses: int) -> None:
+        self.name = name
         self.pid = pid
         #: Seconds since the last pulse that the supervisor was awake for.
         self.silence_s = 0.0
@@ -58,6 +59,14 @@ class WorkerProcess:
         #: Descriptors to close with it: its pulses, and the other end of its standard input.
         self.pulses = pulses
         self._lifeline = lifeline
+
+    def __str__(self) -> str:
+        return f"worker process {self.pid}" + (f" on {self.name}" if self.name else "")
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """What its supervisor holds of it: no other process may, or it would outlive both."""
+        return self.pulses, self._lifeline
 
     @property
     def is_ready(self) -> bool:
@@ -106,17 +115,24 @@ class WorkerProcess:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-self.pid, os.WNOHANG)[0]:
                 pass
-        os.close(self.pulses)
-        os.close(self._lifeline)
+        for descriptor in self.descriptors:
+            os.close(descriptor)
         return os.waitstatus_to_exitcode(status)
 
 
-def fork(signals: SignalQueue) -> WorkerProcess | Pulse:
+def fork(
+    name: str, signals: SignalQueue, others: Iterable[WorkerProcess] = ()
+) -> WorkerProcess | Pulse:
     """
     Start a worker process as a fork of this one.
 
     It leads a session of its own, so that a terminal's Ctrl-C does not reach it and its engine's
     processes can be found. Its standard input closes when this process dies, however that happens.
+
+    Args:
+        name: What it runs on, for messages.
+        signals: Of this process.
+        others: All other worker processes of this process.
 
     Returns:
         Here the worker process. In the worker process its pulse.
@@ -131,14 +147,15 @@ def fork(signals: SignalQueue) -> WorkerProcess | Pulse:
         pid = os.fork()
         if pid == 0:
             signals.close()
-            _lead_session(stdin=lifeline[0], not_ours=(lifeline[1], pulses[0]))
+            theirs = [descriptor for other in others for descriptor in other.descriptors]
+            _lead_session(stdin=lifeline[0], not_ours=[lifeline[1], pulses[0], *theirs])
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SignalQueue.SIGNALS)
     if pid == 0:
         return lambda: _pulse(pulses[1])
     os.close(lifeline[0])
     os.close(pulses[1])
-    return WorkerProcess(pid, lifeline[1], pulses[0])
+    return WorkerProcess(name, pid, lifeline[1], pulses[0])
 
 
 def _lead_session(*, stdin: int, not_ours: Sequence[int]) -> None:

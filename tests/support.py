@@ -44,7 +44,7 @@ images.load_images = load
 class DecodesHere:
     """Stands for the decoder processes where nothing can go wrong with them: starts none."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, *, num_cores: int = 1) -> None:  # noqa: ARG002 - the interface
         self.images = images
 
     async def start(self) -> None:

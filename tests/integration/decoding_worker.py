@@ -11,7 +11,7 @@ from worker.pixel_budget import PixelShare
 
 async def main(root: Path, references: list[str]) -> None:
     """Have both decoders work on these images, if there are any, and never end."""
-    pool = Decoders(Images(image_root=root, decoders=2))
+    pool = Decoders(Images(image_root=root, decoders=2), num_cores=1)
     await pool.start()
     share = PixelShare(max_px=20_000)
     await asyncio.gather(*(pool.load(["b.png"], share) for _ in range(2)))

@@ -2,7 +2,8 @@
 `supervised`: a command under a supervisor that loads no engine, and fails as it is told to.
 
 Each worker process does what the word of its turn says, and starts a process that stands for its
-engine's. DIRECTORY gets their process ids and what the worker processes have seen.
+engine's. DIRECTORY gets their process ids and what the worker processes have seen. NAME=WORD is a
+word for a post of that name, with a directory of its own in DIRECTORY.
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from contextvqa import logs, supervisor
+from contextvqa import logs, post, supervisor
 from contextvqa.cli import COMMANDS, Target, main
 from contextvqa.daemon import _stop_at_stdin_end
 
@@ -45,16 +46,26 @@ def command(
     supervisor.LOOK_INTERVAL_S = 0.05
     supervisor.MIN_STALL_S = 0.0
     supervisor.STOP_MARGIN_S = 0.2
-    supervisor.RESTART_WAIT_S = restart_wait_s
-    pulse = supervisor.supervise(
-        stall_timeout_s=stall_s, drain_timeout_s=drain_s, until_stdin_closes=until_stdin_closes
+    post.RESTART_WAIT_S = restart_wait_s
+    posts: dict[str, list[str]] = {}
+    for text in words:
+        name, _, word = text.rpartition("=")
+        posts.setdefault(name, []).append(word)
+    number, pulse = supervisor.supervise(
+        list(posts),
+        stall_timeout_s=stall_s,
+        drain_timeout_s=drain_s,
+        until_stdin_closes=until_stdin_closes,
     )
+    name, turns = list(posts.items())[number]
+    directory /= name
+    directory.mkdir(exist_ok=True)
     threading.Thread(target=_stop_at_stdin_end, daemon=True).start()
     turn = len(seen(directory, "worker"))
     engine = subprocess.Popen(["sleep", "1000"])
     note(directory, "engine", engine.pid)
     note(directory, "worker", os.getpid())
-    state, _, then = words[min(turn, len(words) - 1)].partition("-")
+    state, _, then = turns[min(turn, len(turns) - 1)].partition("-")
     behave(state, then, pulse, lambda: note(directory, "signals", "SIGTERM"))
 
 

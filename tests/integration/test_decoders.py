@@ -38,7 +38,7 @@ def run(root: Path, test: Callable[[Decoders], Awaitable[None]], *, count: int =
     """Run a test with so many decoders, and look that none is left."""
 
     async def main() -> None:
-        pool = Decoders(Images(image_root=root, decoders=count))
+        pool = Decoders(Images(image_root=root, decoders=count), num_cores=1)
         await pool.start()
         try:
             await test(pool)

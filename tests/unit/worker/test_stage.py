@@ -130,7 +130,7 @@ def test_a_check_looks_at_the_engine_and_at_the_memory_of_the_workers_processes(
     def check(guards: Guards) -> None:
         images = Images()
         runs = SimpleNamespace()
-        Generate(engine, Decoders(images), runs, images=images, guards=guards).check()
+        Generate(engine, Decoders(images, num_cores=1), runs, images=images, guards=guards).check()
 
     check(Guards(max_memory_gb=1000))
     with pytest.raises(RestartError, match=r"is above --max-memory-gb 0\.001$"):
