@@ -49,6 +49,8 @@ class Left:
     load_s: float
     feed_s: float
     texts: tuple[str, ...]
+    #: Of each text, as vLLM says it.
+    finish_reasons: tuple[str, ...]
     prompt_tokens: int
     #: Of these, the tokens that vLLM's prefix cache had.
     cached_tokens: int
@@ -108,6 +110,7 @@ def _left(load_s: float, feed_s: float, outputs: Sequence[Any]) -> Left:
         load_s=load_s,
         feed_s=feed_s,
         texts=tuple(output.outputs[0].text for output in outputs),
+        finish_reasons=tuple(output.outputs[0].finish_reason for output in outputs),
         prompt_tokens=sum(len(output.prompt_token_ids) for output in outputs),
         cached_tokens=sum(output.num_cached_tokens or 0 for output in outputs),
         output_tokens=sum(len(output.outputs[0].token_ids) for output in outputs),
