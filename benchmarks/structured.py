@@ -25,6 +25,7 @@ METRICS = (
     Metric(name="kept_pairs", title="pairs kept", baseline=BASELINE),
     Metric(name="output_tokens", title="output tokens/record", baseline=BASELINE),
     Metric(name="records_per_s", title="records/s", baseline=BASELINE),
+    Metric(name="cpu_ms", title="CPU ms/record", baseline=BASELINE),
 )
 
 
@@ -52,6 +53,7 @@ def figures_of(left: Left) -> dict[str, float]:
         "kept_pairs": found.kept,
         "output_tokens": left.output_tokens / found.records,
         "records_per_s": found.records / left.feed_s,
+        "cpu_ms": left.feed_cpu_s / found.records * 1000,
     }
 
 

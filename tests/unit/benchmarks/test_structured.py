@@ -15,6 +15,7 @@ def test_texts_are_judged_by_how_they_ended_and_rates_are_of_all_of_them() -> No
     left = Left(
         load_s=9,
         feed_s=2,
+        feed_cpu_s=3,
         texts=(WHOLE, CUT, CUT, "I do not know."),
         finish_reasons=("stop", "length", "stop", "stop"),
         prompt_tokens=40,
@@ -27,4 +28,5 @@ def test_texts_are_judged_by_how_they_ended_and_rates_are_of_all_of_them() -> No
         "kept_pairs": 1 + 1 + 2,
         "output_tokens": 30,
         "records_per_s": 2,
+        "cpu_ms": 750,
     }
