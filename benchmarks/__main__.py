@@ -21,6 +21,7 @@ BENCHMARKS = (
     "slots",
     "feed",
     "prefix",
+    "structured",
     "startup",
     "images",
     "producer",

@@ -49,7 +49,7 @@ class Program:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        processes = self._processes()
+        processes = _tree(self._process.pid)
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_TIMEOUT_S)
@@ -81,14 +81,7 @@ class Program:
 
     def cpu_s(self) -> float:
         """Return the CPU time that it and all that it started have taken so far, in seconds."""
-        total_s = 0.0
-        for process in self._processes():
-            try:
-                times = process.cpu_times()
-            except psutil.NoSuchProcess:
-                continue  # its parent's time of ended children holds it when we look again
-            total_s += times.user + times.system + times.children_user + times.children_system
-        return total_s
+        return cpu_s_of(self._process.pid)
 
     def memory_bytes(self) -> int:
         """
@@ -97,18 +90,11 @@ class Program:
         Resident pages without those of files and shared memory, as our worker counts its own.
         """
         total = 0
-        for process in self._processes():
+        for process in _tree(self._process.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
                 info = process.memory_info()
                 total += info.rss - info.shared
         return total
-
-    def _processes(self) -> list[psutil.Process]:
-        try:
-            top = psutil.Process(self._process.pid)
-            return [top, *top.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
 
     def _failure(self) -> UnavailableError:
         lines = self.log.read_text("utf-8", "replace").split("\n")
@@ -116,6 +102,26 @@ class Program:
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         return UnavailableError(f"{self.name} {how}: {words} (see {self.log})")
+
+
+def cpu_s_of(pid: int) -> float:
+    """Return the CPU time that a process and all that it started have taken so far, in seconds."""
+    total_s = 0.0
+    for process in _tree(pid):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue  # its parent's time of ended children holds it when we look again
+        total_s += times.user + times.system + times.children_user + times.children_system
+    return total_s
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        top = psutil.Process(pid)
+        return [top, *top.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def python_command(module: str, *arguments: str, python: Path | None = None) -> list[str]:

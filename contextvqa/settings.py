@@ -14,6 +14,8 @@ DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 
 #: What the model sees first in the user's turn.
 PromptOrder = Literal["image-first", "text-first"]
+#: What the model writes.
+OutputMode = Literal["text", "json"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,12 @@ class Sampling:
         "What the user's turn begins with. text-first lets vLLM prefill the prompt once for all "
         "records; most models are trained image-first, so compare their texts first.",
         kind=click.Choice(get_args(PromptOrder)),
+    )
+    output_mode: OutputMode = setting(
+        "text",
+        "What the model writes: text as the prompt asks for it, or json, an object of article and "
+        "pairs that vLLM forces. Compare their yields first; see docs/quality.md.",
+        kind=click.Choice(get_args(OutputMode)),
     )
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from worker import environment
 from worker.capacity import Capacity
 from worker.conversation import conversation
 from worker.engine_errors import EngineDiedError, gist, our_errors
+from worker.output_schema import structured_outputs
 from worker.pixel_budget import PixelShare, TokenGrid, share_of
 from worker.scheduler_stats import listening_engine
 from worker.vision import grid_of_engine
@@ -55,8 +56,8 @@ class Engine:
         self._capacity = Capacity()
         self._watch = TokenWatch()
         self._grid: TokenGrid | None = None
-        #: Length of each system prompt and prompt, in tokens, without images.
-        self._prompt_tokens: dict[tuple[str, str], int] = {}
+        #: Length of what is asked without images, in tokens, by all that it is made of.
+        self._prompt_tokens: dict[tuple[str, str, str], int] = {}
         #: Requests that vLLM has, and the tokens of those that it has ended.
         self._num_running = 0
         self._num_ended_tokens = 0
@@ -220,7 +221,7 @@ class Engine:
             self._llm = None
 
     async def _count_tokens(self, prompt: str, sampling: Sampling) -> int:
-        key = sampling.system_prompt, prompt
+        key = sampling.system_prompt, prompt, sampling.output_mode
         if key not in self._prompt_tokens:
             with our_errors(self.model):
                 rendered = await self._render([], prompt, sampling)
@@ -267,6 +268,7 @@ def sampling_parameters(sampling: Sampling, seed: int) -> Any:
         repetition_penalty=sampling.repetition_penalty,
         max_tokens=sampling.max_tokens,
         seed=seed,
+        structured_outputs=structured_outputs(sampling),
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 

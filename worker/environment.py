@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contextvqa.errors import UnavailableError
+from worker.output_schema import BACKEND
 from worker.shim import sitecustomize as shim
 
 GIB = 1 << 30
@@ -27,6 +28,8 @@ ENGINE_DEFAULTS: dict[str, Any] = {
     # Each image is seen once: caching its features costs gigabytes and finds nothing.
     "mm_processor_cache_gb": 0,
     "disable_log_stats": True,
+    # Costs nothing until the first request for JSON.
+    "structured_outputs_config": {"backend": BACKEND},
 }
 #: On the CPU as well.
 CPU_DEFAULTS: dict[str, Any] = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.feeds.program import SAMPLING, Request, engine_arguments, main, messages
+from contextvqa.settings import Sampling
 from worker.engine import sampling_parameters
 
 
@@ -27,13 +28,15 @@ def load() -> Iterator[Any]:
     llm.shutdown()
 
 
-def plan(llm: Any, requests: Sequence[Request], _: Path) -> Callable[[], Iterable[Any]]:
+def plan(
+    llm: Any, requests: Sequence[Request], _: Path, *, sampling: Sampling = SAMPLING
+) -> Callable[[], Iterable[Any]]:
     """Open all images, and return the loop."""
     conversations = [
-        messages(request, {"type": "image_pil", "image_pil": request.open_image()})
+        messages(request, {"type": "image_pil", "image_pil": request.open_image()}, sampling)
         for request in requests
     ]
-    parameters = [sampling_parameters(SAMPLING, request.seed) for request in requests]
+    parameters = [sampling_parameters(sampling, request.seed) for request in requests]
     return lambda: asyncio.run(generate_all(llm, conversations, parameters))
 
 

@@ -1,6 +1,7 @@
 """What the programs share: the requests, the engine's arguments, the clock and what they leave."""
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ import orjson
 from PIL import Image
 
 from benchmarks.flags import MODEL
+from benchmarks.processes import cpu_s_of
 from contextvqa.records import derive_seed
 from contextvqa.settings import Engine, Guards, Sampling
 from producer.rows import BadRow, read_rows
@@ -48,7 +50,11 @@ class Left:
 
     load_s: float
     feed_s: float
+    #: CPU time of that, the engine's included.
+    feed_cpu_s: float
     texts: tuple[str, ...]
+    #: Of each text, as vLLM says it.
+    finish_reasons: tuple[str, ...]
     prompt_tokens: int
     #: Of these, the tokens that vLLM's prefix cache had.
     cached_tokens: int
@@ -97,17 +103,20 @@ def main(
     with load() as engine:
         load_s = time.monotonic() - began
         feed = plan(engine, read_requests(arguments.source), arguments.directory)
-        began = time.monotonic()
+        cpu_began, began = cpu_s_of(os.getpid()), time.monotonic()
         outputs = list(feed())
-        left = _left(load_s, time.monotonic() - began, outputs)
+        feed_s = time.monotonic() - began
+        left = _left(load_s, feed_s, cpu_s_of(os.getpid()) - cpu_began, outputs)
     (arguments.directory / LEFT).write_bytes(orjson.dumps(left))
 
 
-def _left(load_s: float, feed_s: float, outputs: Sequence[Any]) -> Left:
+def _left(load_s: float, feed_s: float, feed_cpu_s: float, outputs: Sequence[Any]) -> Left:
     return Left(
         load_s=load_s,
         feed_s=feed_s,
+        feed_cpu_s=feed_cpu_s,
         texts=tuple(output.outputs[0].text for output in outputs),
+        finish_reasons=tuple(output.outputs[0].finish_reason for output in outputs),
         prompt_tokens=sum(len(output.prompt_token_ids) for output in outputs),
         cached_tokens=sum(output.num_cached_tokens or 0 for output in outputs),
         output_tokens=sum(len(output.outputs[0].token_ids) for output in outputs),

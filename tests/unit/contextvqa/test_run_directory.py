@@ -68,3 +68,27 @@ def test_a_gate_that_came_later_has_its_default(directory: RunDirectory) -> None
 
     assert config is not None
     assert config.quality.action("answer_form") is Action.DROP
+
+
+def test_a_run_keeps_its_output_mode_and_another_is_refused_and_named(
+    directory: RunDirectory,
+) -> None:
+    directory.begin("m", Sampling(output_mode="json"), "in.json")
+
+    with pytest.raises(UsageError) as caught:
+        directory.check("m", Sampling())
+
+    assert "was begun with output_mode 'json', not 'text';" in str(caught.value)
+    assert directory.check("m", Sampling(output_mode="json")) is not None
+
+
+def test_a_run_of_before_there_were_output_modes_has_text(directory: RunDirectory) -> None:
+    directory.begin("m", Sampling(), "in.json")
+    fields = orjson.loads(directory.config_path.read_bytes())
+    assert fields["sampling"].pop("output_mode") == "text"
+    directory.config_path.write_bytes(orjson.dumps(fields))
+
+    config = directory.check("m", Sampling())
+
+    assert config is not None
+    assert config.sampling == Sampling()

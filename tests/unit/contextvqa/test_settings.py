@@ -41,6 +41,7 @@ def test_a_flag_beats_the_environment_which_beats_the_default(
         (["--temperature", "-1"], "--temperature is -1.0; it must be a number, 0 or more."),
         (["--repetition-penalty", "nan"], "--repetition-penalty is nan; it must be a number"),
         (["--max-tokens", "many"], "'many' is not a valid integer"),
+        (["--output-mode", "xml"], "'xml' is not one of 'text', 'json'"),
         (["--engine", "max_num_seqs"], "--engine 'max_num_seqs' is no KEY=VALUE"),
         (["--max-model-len", "0"], "--max-model-len is 0; it must be at least 1."),
         (["--decoders", "0"], "--decoders is 0; it must be at least 1."),

@@ -272,6 +272,23 @@ def test_an_object_is_found_inside_of_other_things(wrap: str) -> None:
     assert pairs_of(wrap.format(record)) == [("Which?", "Paris")]
 
 
+def test_an_object_cut_anywhere_keeps_its_whole_pairs_and_says_that_it_breaks_off() -> None:
+    qas = [
+        {"question": 'What is {"it"}?', "answer": "a fox"},
+        {"question": "Which [colours] has it?", "answer": "red, brown"},
+        {"question": "Where does it hide?", "answer": "C:\\woods"},
+    ]
+    text = json.dumps({"context": 'A "fox" is {red}.\n\nIt hides: [see', "qas": qas})
+    ends = [text.index(json.dumps(pair)) + len(json.dumps(pair)) for pair in qas]
+
+    for end in range(1, len(text)):
+        parsed = parse(text[:end], "length")
+        found = describe(parsed)["qas"]
+        assert found == qas[: sum(whole <= end for whole in ends)], text[:end]
+        assert parsed.is_truncated, text[:end]
+    assert not parse(text, "length").is_truncated
+
+
 @pytest.mark.parametrize("answer", ["null", "[]", '""', '[" ", "**"]', '{"x": 1}'])
 def test_an_object_without_an_answer_makes_no_pair(answer: str) -> None:
     pair = '{"question": "Which?", "answer": ' + answer + "}"
