@@ -10,6 +10,11 @@ from contextvqa.gates import NAMES, Action, code_of
 from contextvqa.records import RecordId
 from refiner.recorded import RunLine
 
+#: The fields of a Comparison that are numbers.
+_NUMBERS = (
+    *("read", "changed", "lost", "partial"),
+    *("accepted_before", "accepted_after", "pairs_before", "pairs_after"),
+)
 #: Ids that are named for each change and reason; all are counted.
 MAX_EXAMPLES = 5
 #: The reason of what no gate explains: the text is read otherwise.
@@ -81,10 +86,7 @@ class Comparison:
 
     def merge(self, other: "Comparison") -> None:
         """Count what another one compared with its own."""
-        for name in (
-            *("read", "accepted_before", "accepted_after", "pairs_before", "pairs_after"),
-            *("changed", "lost", "partial"),
-        ):
+        for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.changes.update(other.changes)
         for place, found in other.reasons.items():

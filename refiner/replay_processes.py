@@ -16,9 +16,8 @@ from refiner.replay import Answer, Item, Replay
 
 #: Chunks per process that are read ahead of the one that is written next.
 AHEAD = 2
-#: A process ends when its pipe closes or it is killed, and by nothing else: Ctrl-C reaches all of a
-#: terminal's processes, and the command decides what is said of it.
-SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+#: Ctrl-C reaches all processes of a terminal; what is said of it is the command's to say.
+BLOCKED = frozenset({signal.SIGINT})
 
 
 class ReplayProcesses:
@@ -41,7 +40,7 @@ class ReplayProcesses:
 
     def __enter__(self) -> Self:
         # A new process inherits which signals are blocked, from its first instruction on.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             for process, ours, theirs in self._processes:
                 process.start()

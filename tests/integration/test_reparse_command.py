@@ -189,13 +189,19 @@ def test_by_looser_gates_rejects_become_results(runs_dir: Path, old: RunDirector
 def test_of_each_key_only_the_line_that_counts_is_replayed(
     runs_dir: Path, old: RunDirectory
 ) -> None:
-    # Given a reject that was rejected again, and one that was accepted, when they were retried
+    # Given a reject that was rejected again, and one that was accepted, when they were retried;
+    # and a results line that somebody copied
     again, late = [line for line in read_lines(old.rejects_path) if line["vqa"]][:2]
     result = read_lines(old.results_path)[0]
     again["attempts"] += 1
     again["message"] = "the last"
     result |= {"id": late["id"], "meta": result["meta"] | {"key": late["meta"]["key"]}}
-    for path, line in ((old.rejects_path, again), (old.results_path, result)):
+    copied = read_lines(old.results_path)[1]
+    for path, line in (
+        (old.rejects_path, again),
+        (old.results_path, result),
+        (old.results_path, copied),
+    ):
         path.write_bytes(path.read_bytes() + orjson.dumps(line) + b"\n")
 
     report = reparse(runs_dir, "new")
