@@ -92,6 +92,11 @@ class Comparison:
         for place, found in other.reasons.items():
             self.reasons.setdefault(place, Found()).add(found)
 
+    def reasons_of(self, change: Change) -> list[tuple[str, Found]]:
+        """Return the reasons of a change, the most frequent first."""
+        found = [(reason, cases) for (of, reason), cases in self.reasons.items() if of is change]
+        return sorted(found, key=lambda item: (-item[1].count, item[0]))
+
 
 def _changes(old: RunLine, new: RunLine) -> Iterator[tuple[Change, str]]:
     """Yield what changed, with a reason each."""

@@ -126,8 +126,7 @@ def _report(run: str, origin: str, comparison: Comparison) -> dict[str, Any]:
                 "count": comparison.changes[change],
                 "reasons": {
                     reason: {"count": found.count, "examples": found.examples}
-                    for (of, reason), found in comparison.reasons.items()
-                    if of is change
+                    for reason, found in comparison.reasons_of(change)
                 },
             }
             for change in Change
