@@ -40,6 +40,7 @@ COMMANDS = {
     "wait": Target("contextvqa.wait:command", "Return when a run is complete."),
     "audit": Target("producer.audit:command", "Prove that no record of a run is lost."),
     "retry": Target("producer.retry:command", "Put chosen rejects of a run into the queue again."),
+    "reparse": Target("refiner.reparse:command", "Judge a run's texts anew, into a new run."),
     "pause": Target("contextvqa.pauses:pause_command", "Stop executing a run's records."),
     "resume": Target("contextvqa.pauses:resume_command", "Go on with a paused run."),
     "parse": Target("refiner.parse:command", "The refiner alone: raw texts in, records out."),

@@ -51,6 +51,8 @@ _DEFAULT = {
 _OFF = dict.fromkeys(_DEFAULT, Action.OFF)
 
 NAMES = tuple(_DEFAULT)
+#: The fields of a Quality that are numbers.
+BOUNDS = ("min_pairs", "enough_pairs", "max_attempts", "min_words", "max_words")
 #: `sk-vqa-ir` and `sk-vqa-ir-cap` are the filters of SK-VQA (arXiv 2406.19593), and nothing else.
 PRESETS: Mapping[str, Mapping[str, Action]] = MappingProxyType(
     {
@@ -118,5 +120,8 @@ class Quality:
     def describe(self) -> dict[str, Any]:
         """Return all of it by the names of its options."""
         gates = {f"gate {name}": self.action(name).value for name in NAMES}
-        bounds = ("min_pairs", "enough_pairs", "max_attempts", "min_words", "max_words")
-        return gates | {name: getattr(self, name) for name in bounds}
+        return gates | self.bounds()
+
+    def bounds(self) -> dict[str, int]:
+        """Return its numbers."""
+        return {name: getattr(self, name) for name in BOUNDS}

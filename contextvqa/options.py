@@ -5,7 +5,7 @@ A field made by `setting` becomes the option `--field-name`, the variable `CONTE
 and a typed attribute. `@takes(Store, Sampling)` gives a command one instance of each group.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, field, fields
 from typing import Any, TypeVar, cast
 
@@ -53,12 +53,26 @@ def takes(*groups: type[Any]) -> Callable[[Command], Command]:
             made = {group.__name__.lower(): _make(group, values) for group in groups}
             return function(**made, **values)
 
-        call.__name__, call.__doc__ = function.__name__, function.__doc__
-        call.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-        for group in reversed(groups):
-            for item in reversed(fields(group)):
-                call = _option(item)(call)
-        return cast("Command", call)
+        items = [item for group in groups for item in fields(group)]
+        return _with_options(function, call, items, has_defaults=True)
+
+    return decorate
+
+
+def changes(group: type[Any]) -> Callable[[Command], Command]:
+    """
+    Give a click command the options of a group without their defaults.
+
+    The function receives, as `given`, what was asked for, by name: all else is to stay as it was.
+    """
+
+    def decorate(function: Command) -> Command:
+        def call(**values: object) -> object:
+            own = {item.name: values.pop(item.name) for item in fields(group)}
+            given = {name: value for name, value in own.items() if value not in (None, ())}
+            return function(given=given, **values)
+
+        return _with_options(function, call, fields(group), has_defaults=False)
 
     return decorate
 
@@ -90,16 +104,33 @@ def _make(group: type[Any], values: dict[str, object]) -> object:
         raise click.UsageError(str(error)) from error
 
 
-def _option(item: Field[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _with_options(
+    function: Command, call: Callable[..., Any], items: Sequence[Field[Any]], *, has_defaults: bool
+) -> Command:
+    """Return *call* as the command that *function* is, with these options added."""
+    call.__name__, call.__doc__ = function.__name__, function.__doc__
+    call.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    for item in reversed(items):
+        call = _option(item, has_default=has_defaults)(call)
+    return cast("Command", call)
+
+
+def _option(
+    item: Field[Any], *, has_default: bool
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    is_multiple = item.metadata["multiple"]
+    kind = item.metadata["kind"]
+    if kind is None and isinstance(item.default, str | int | float):
+        kind = type(item.default)  # click finds it out from a default alone
     return click.option(
         "--" + item.name.replace("_", "-"),
         item.name,
         envvar=environment_name(item.name),
         show_envvar=True,
-        default=item.default,
-        show_default=item.default is not None and not item.metadata["multiple"],
+        default=item.default if has_default else None,
+        show_default=has_default and item.default is not None and not is_multiple,
         is_flag=isinstance(item.default, bool),
-        type=item.metadata["kind"],
-        multiple=item.metadata["multiple"],
+        type=kind,
+        multiple=is_multiple,
         help=item.metadata["help"],
     )

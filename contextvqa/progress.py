@@ -1,7 +1,10 @@
 """Progress of long work: a rich bar on a terminal, else a line every 10 seconds."""
 
+import shlex
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from contextvqa.errors import IncompleteError, RunError, SinkError, UnavailableError
 from contextvqa.queues import GENERATE
 from contextvqa.state import RunState
 
@@ -98,22 +102,55 @@ class _Rate(ProgressColumn):
         return Text(f"{task.fields['rate']:.1f} records/s")
 
 
+@contextmanager
+def telling_how_to_resume() -> Iterator[None]:
+    """Say, where work ends before its time, that the same command goes on with it."""
+    command = shlex.join(["contextvqa", *sys.argv[1:]])
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"interrupted; to resume: {command}")
+        raise
+    except (IncompleteError, RunError, SinkError, UnavailableError):
+        say(f"to resume: {command}")
+        raise
+
+
+class CountProgress:
+    """Shows how many of so many records are done; a context that ends the bar."""
+
+    def __init__(self, doing: str, total: int) -> None:
+        self._bar = _bar(TimeElapsedColumn())
+        self._task = self._bar.add_task(doing, total=total)
+        self._ticker = Ticker()
+        self._line = f"{doing}: {{}}/{total} records"
+        self._done = 0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, count: int) -> None:
+        """Show that so many more are done; prints only where and when it is due."""
+        self._done += count
+        self._bar.advance(self._task, count)
+        if not CONSOLE.is_terminal:
+            self._ticker.tick(self._line.format(self._done))
+
+
 class RunProgress:
     """Shows a run on its way: what it waits for, how many records ended, rate and ETA."""
 
     def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=CONSOLE,
-            transient=True,
-            disable=not CONSOLE.is_terminal,
-        )
+        self._bar = _bar(_Rate(), TimeElapsedColumn())
         self._task = self._bar.add_task("reading the input", total=None, rate=0.0)
         self._ticker = Ticker()
         self._began_at: float | None = None
@@ -156,6 +193,21 @@ class RunProgress:
             self._began_at, self._ended_before = time.monotonic(), state.ended
         elapsed_s = time.monotonic() - self._began_at
         return (state.ended - self._ended_before) / elapsed_s if elapsed_s else 0.0
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """Return a bar on the terminal, and none elsewhere."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *columns,
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=CONSOLE,
+        transient=True,
+        disable=not CONSOLE.is_terminal,
+    )
 
 
 def _doing(state: RunState) -> str:

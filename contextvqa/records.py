@@ -93,9 +93,8 @@ class ImageRecord:
     def earlier_generations(self) -> "list[Generation]":
         """Return the earlier attempts as the generations that they were."""
         return [
-            Generation(
-                record=replace(self, attempt=attempt.attempt, earlier=self.earlier[:number]),
-                **_fields(attempt),
+            Generation.of(
+                replace(self, attempt=attempt.attempt, earlier=self.earlier[:number]), attempt
             )
             for number, attempt in enumerate(self.earlier)
         ]
@@ -106,6 +105,11 @@ class Generation(Attempt):
     """What the model wrote for one record."""
 
     record: ImageRecord
+
+    @classmethod
+    def of(cls, record: ImageRecord, attempt: Attempt) -> "Generation":
+        """Return an attempt as that of a record."""
+        return cls(record=record, **_fields(attempt))
 
     @property
     def written(self) -> Attempt:
@@ -287,6 +291,24 @@ def _prepare(kind: type) -> None:
     """
     with _preparing:
         msgspec.json.Decoder(kind)
+
+
+def record_of_line(line: Payload, *, run: str, attempt: int) -> ImageRecord:
+    """
+    Return the record that a line of results.jsonl or rejects.jsonl tells of, as one of *run*.
+
+    Raises:
+        RejectError: The line lacks what makes a record.
+
+    """
+    meta = line["meta"]
+    payload = {
+        **{name: line.get(name) for name in ("id", "image")},
+        **{name: meta.get(name) for name in ("key", "prompt_digest", "prompt")},
+        "run": run,
+        "attempt": attempt,
+    }
+    return from_payload(payload, ImageRecord)
 
 
 # An input has few prompts, mostly one, and each of its rows asks for the digest.

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 
 from contextvqa.errors import RejectError, RunError
 from contextvqa.key_index import KeyIndex, entry_of
-from contextvqa.records import ImageRecord, from_payload
+from contextvqa.records import ImageRecord, record_of_line
 from contextvqa.run_directory import RunDirectory
 
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -19,12 +19,20 @@ RejectLine = dict[str, Any]
 
 
 class Rejects:
-    """The rejects of one run as of the last `follow`; iterating streams their lines."""
+    """
+    The rejects of one run as of the last `follow`; iterating streams their lines.
 
-    def __init__(self, directory: RunDirectory) -> None:
+    Args:
+        on_damaged: As of a KeyIndex: with it no snapshot is believed, and none is left.
+
+    """
+
+    def __init__(
+        self, directory: RunDirectory, on_damaged: Callable[[RunError], None] | None = None
+    ) -> None:
         self.run = directory.run
-        self.results = KeyIndex(directory.results_path)
-        self.rejects = KeyIndex(directory.rejects_path)
+        self.results = KeyIndex(directory.results_path, on_damaged)
+        self.rejects = KeyIndex(directory.rejects_path, on_damaged)
 
     def follow(self) -> None:
         """
@@ -39,6 +47,10 @@ class Rejects:
         self.results.follow()
 
     def __iter__(self) -> Iterator[RejectLine]:
+        return map(orjson.loads, self.lines())
+
+    def lines(self) -> Iterator[bytes]:
+        """Stream the same lines as they stand in the file."""
         if not self.rejects.num_lines:
             return
         with self.rejects.path.open("rb") as file:
@@ -46,7 +58,7 @@ class Rejects:
                 line = file.readline()
                 key, attempt = entry_of(line)
                 if self.counts_at(key.hex(), attempt):
-                    yield orjson.loads(line)
+                    yield line
 
     @property
     def num_counting(self) -> int:
@@ -77,17 +89,11 @@ class Rejects:
             RunError: The line lacks what makes a record.
 
         """
-        meta = line["meta"]
-        payload = {
-            **{name: line.get(name) for name in ("id", "image")},
-            **{name: meta.get(name) for name in ("key", "prompt_digest", "prompt")},
-            "run": self.run,
-            "attempt": self.rejects.attempt(meta["key"]) + 1,
-        }
+        key = line["meta"]["key"]
         try:
-            return from_payload(payload, ImageRecord)
+            return record_of_line(line, run=self.run, attempt=self.rejects.attempt(key) + 1)
         except RejectError as error:
             raise RunError(
-                f"{self.rejects.path}: the line of key {meta['key']} is no reject of this version "
+                f"{self.rejects.path}: the line of key {key} is no reject of this version "
                 f"({error}); repair or remove it."
             ) from error

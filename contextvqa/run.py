@@ -1,11 +1,8 @@
 """`contextvqa run`: the whole pipeline on this machine, from an input to a complete run."""
 
-import shlex
 import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +10,10 @@ import click
 
 from contextvqa.completion import check_rejects, summarize
 from contextvqa.connection import connect
-from contextvqa.errors import (
-    IncompleteError,
-    RunError,
-    SinkError,
-    UnavailableError,
-    UsageError,
-)
+from contextvqa.errors import UsageError
 from contextvqa.local_run import Commands, LocalRun
 from contextvqa.options import INPUT_FILE, RUN, as_flags, takes
-from contextvqa.progress import say
+from contextvqa.progress import say, telling_how_to_resume
 from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import (
@@ -75,7 +66,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     with ExitStack() as stack:
         directory.create()
         stack.enter_context(directory.alone())
-        stack.enter_context(_telling_how_to_resume())
+        stack.enter_context(telling_how_to_resume())
         if store.redis_url is None:
             say("starting the embedded server")
             server = stack.enter_context(EmbeddedServer(directory.redis_path))
@@ -102,16 +93,3 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     if local.num_bad_rows:
         raise UsageError(f"{local.num_bad_rows} rows of {source} are bad and were left out.")
     check_rejects(watcher, state, rejects)
-
-
-@contextmanager
-def _telling_how_to_resume() -> Iterator[None]:
-    command = shlex.join(["contextvqa", *sys.argv[1:]])
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"interrupted; to resume: {command}")
-        raise
-    except (IncompleteError, RunError, SinkError, UnavailableError):
-        say(f"to resume: {command}")
-        raise

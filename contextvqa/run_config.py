@@ -18,6 +18,15 @@ DEFAULT_QUALITY = Quality()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """The run whose texts another run judged anew."""
+
+    run: str
+    #: Tells it from another one of its name.
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """What all records of a run share; stored once, in run.json and in Redis."""
 
@@ -34,6 +43,8 @@ class RunConfig:
     version: str
     #: Every input that was enqueued into the run, in order.
     inputs: tuple[str, ...] = ()
+    #: None of a run whose texts were generated for it.
+    reparsed_from: Origin | None = None
 
     @classmethod
     def new(
@@ -49,6 +60,19 @@ class RunConfig:
             uid=uuid4().hex,
             created_at=created_at,
             version=__version__,
+        )
+
+    def reparsed(self, run: str, quality: Quality) -> "RunConfig":
+        """Return the configuration of a run that begins now with the texts of this one."""
+        begun = RunConfig.new(run, self.model, self.sampling, quality)
+        return replace(
+            self,
+            run=run,
+            quality=quality,
+            uid=begun.uid,
+            created_at=begun.created_at,
+            version=begun.version,
+            reparsed_from=Origin(run=self.run, uid=self.uid),
         )
 
     def encode(self) -> bytes:

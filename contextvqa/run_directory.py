@@ -69,7 +69,7 @@ class RunDirectory:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UsageError(
-                    f"another `contextvqa run` or `retry` is at work on {self.path}; wait for it, "
+                    f"another `contextvqa run`, `retry` or `reparse` is at work on {self.path}; wait for it, "
                     "or stop it."
                 ) from error
             except OSError as error:
@@ -164,6 +164,34 @@ class RunDirectory:
             config = replace(config, inputs=(*config.inputs, source))
             self._write_config(config, is_new=False)
         return config
+
+    def begin_reparsed(self, origin: RunConfig, quality: Quality) -> RunConfig:
+        """
+        Return the configuration of a run that judges another one's texts anew, written down first
+        where it is new.
+
+        Raises:
+            UsageError: There is a run of this name that did not begin so, and with this version of
+                the parser; or as `begin`.
+
+        """
+        asked = origin.reparsed(self.run, quality)
+        if not self.exists():
+            self.create()
+            self._write_config(asked, is_new=True)
+        known = self.read_config()
+        assert known is not None  # noqa: S101 - just written
+        if known.reparsed_from != asked.reparsed_from:
+            found = f"is there already, and not made of {origin.run!r} as it is now"
+        elif differences := known.differences(asked):
+            found = f"was begun with {differences}"
+        elif known.version != asked.version:
+            found = f"was begun by version {known.version}, not {asked.version}"
+        else:
+            return known
+        raise UsageError(
+            f"run {self.run!r} {found}; choose another name, or remove {self.path} to begin anew."
+        )
 
     def _write_config(self, config: RunConfig, *, is_new: bool) -> None:
         """Write run.json in one step: a reader sees none, the old or the new one, whole."""

@@ -1,9 +1,10 @@
 """Every setting, grouped by what it is about. `contextvqa.options` reads them."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import click
 
@@ -121,6 +122,25 @@ class Gates:
             min_words=self.min_words,
             max_words=self.max_words,
         )
+
+    @classmethod
+    def over(cls, quality: Quality, given: Mapping[str, Any]) -> Quality:
+        """
+        Return what a run asks of its texts with these settings in place of its own.
+
+        Args:
+            given: By name; `gate` changes the actions of the run, or of the preset if one is given.
+
+        Raises:
+            ValueError: As of the settings themselves.
+
+        """
+        asked = cls(**{**quality.bounds(), **given}).quality()
+        if "gates" in given:
+            return asked
+        named = [change.partition("=")[0] for change in given.get("gate", ())]
+        changed = {name: asked.action(name) for name in named}
+        return replace(asked, actions=quality.actions | changed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,6 +310,18 @@ class Lifetime:
     until_stdin_closes: bool = setting(
         False, "Stop, as on SIGTERM, when standard input closes: for a supervising process."
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cores:
+    """How much of a machine a command takes."""
+
+    jobs: int | None = setting(
+        None, "Processes that work at once. Default: the cores this one may use.", kind=int
+    )
+
+    def __post_init__(self) -> None:
+        _refuse_below_one(self, "jobs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -226,12 +226,12 @@ def _kind_of(reject: dict[str, Any]) -> Kind:
 
 def _mix_ups(entry: Entry, line: dict[str, Any]) -> list[str]:
     meta = line["meta"]
-    seed = derive_seed(entry.key, meta["attempt"])
-    text = scripted_text(entry.colour, entry.prompt, seed)
-    expected = (entry.id, [entry.image], text, seed)
-    found = (line["id"], line["image"], line["vqa"], meta["seed"])
-    earlier = [derive_seed(entry.key, attempt["attempt"]) for attempt in meta.get("earlier", ())]
-    if not all(map(is_poor, earlier)):
+    attempts = [*meta.get("earlier", ()), {**meta, "text": line["vqa"]}]
+    seeds = [derive_seed(entry.key, attempt["attempt"]) for attempt in attempts]
+    texts = [scripted_text(entry.colour, entry.prompt, seed) for seed in seeds]
+    expected = (entry.id, [entry.image], list(zip(texts, seeds, strict=True)))
+    found = (line["id"], line["image"], [(tried["text"], tried["seed"]) for tried in attempts])
+    if not all(map(is_poor, seeds[:-1])):
         return [f"{entry.id}: was generated again after an attempt that was good"]
     return [] if found == expected else [f"{entry.id}: {found!r}, not {expected!r}"]
 

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from contextvqa.options import as_flags, environment_name, takes
+from contextvqa.options import as_flags, changes, environment_name, takes
 from contextvqa.settings import Daemon, Engine, Gates, Images, Lifetime, Rejects, Sampling, Store
 
 
@@ -100,6 +100,35 @@ def test_gates_are_a_preset_and_what_is_changed_of_it() -> None:
     asked = {name: action for name, action in quality.actions.items() if action != "off"}
     assert asked == {"cap": "flag", "ir": "flag"}
     assert quality.min_pairs == 2
+
+
+def test_gates_change_those_of_a_run_where_they_are_given_alone() -> None:
+    quality = Gates(gates="sk-vqa-ir", gate=("cap=flag",), min_pairs=2, max_words=90).quality()
+
+    assert Gates.over(quality, {}) == quality
+    changed = Gates.over(quality, {"gate": ("cap=drop",), "max_words": 80})
+    assert changed.actions == quality.actions | {"cap": "drop"}
+    assert (changed.min_pairs, changed.max_words) == (2, 80)
+    anew = Gates.over(quality, {"gates": "off", "gate": ("cap=drop",)})
+    assert {name for name, action in anew.actions.items() if action != "off"} == {"cap"}
+    assert anew.min_pairs == 2
+    with pytest.raises(ValueError, match="--max-words is 90; it must be at least --min-words"):
+        Gates.over(quality, {"min_words": 91})
+
+
+def test_of_options_that_change_something_only_those_that_are_given_arrive() -> None:
+    @click.command()
+    @changes(Gates)
+    def command(given: dict[str, object]) -> None:
+        click.echo(given)
+
+    run = CliRunner().invoke
+
+    assert run(command).output == "{}\n"
+    assert run(command, ["--min-pairs", "1"]).output == "{'min_pairs': 1}\n"
+    given = run(command, ["--gate", "cap=off"], env={"CONTEXTVQA_MAX_WORDS": "9"})
+    assert given.output == "{'gate': ('cap=off',), 'max_words': 9}\n"
+    assert run(command, ["--min-pairs", "x"]).exit_code == 2
 
 
 def test_gates_made_into_flags_give_another_command_the_same_gates() -> None:
