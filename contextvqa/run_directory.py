@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from contextvqa.errors import RejectError, UsageError
 from contextvqa.gates import Quality
@@ -195,7 +196,8 @@ class RunDirectory:
 
     def _write_config(self, config: RunConfig, *, is_new: bool) -> None:
         """Write run.json in one step: a reader sees none, the old or the new one, whole."""
-        partial = self.config_path.with_suffix(f".{os.getpid()}.part")
+        # No process id: that of another host or container may be the same.
+        partial = self.config_path.with_suffix(f".{uuid4().hex}.part")
         try:
             with partial.open("wb") as file:
                 file.write(config.encode())

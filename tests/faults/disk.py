@@ -2,10 +2,8 @@
 Disks that fail: a real file system that is small or read-only, and calls that fail or end badly.
 
 The file system is a tmpfs in a mount namespace of its own, which its holder, a child, keeps alive.
-Root needs nothing else; others get the right to mount from a user namespace.
 """
 
-import ctypes
 import errno
 import itertools
 import os
@@ -18,12 +16,11 @@ from typing import Any, Self
 from unittest import mock
 
 from contextvqa import durable_file
+from tests import namespaces
 from tests.faults.processes import Child, Patch, fork
 from tests.faults.tally import Tally
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_RDONLY, MS_REMOUNT, MS_REC, MS_PRIVATE = 1, 32, 16384, 1 << 18
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class SmallDisk:
@@ -53,10 +50,7 @@ class SmallDisk:
 
     def enter(self) -> None:
         """Enter it, as a patch of a child."""
-        names = ["mnt"] if os.getuid() == 0 else ["user", "mnt"]
-        for name in names:
-            with Path(f"/proc/{self._holder.pid}/ns/{name}").open("rb") as namespace:
-                _check(LIBC.setns(namespace.fileno(), 0))
+        namespaces.enter(self._holder.pid, ["mnt"])
 
     def resize(self, num_bytes: int) -> None:
         """Make room, or take it away."""
@@ -75,8 +69,8 @@ class SmallDisk:
         assert child.wait() == 0, child.words()
 
     def _hold(self, num_bytes: int) -> int:
-        _unshare()
-        _check(LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        _mount(None, b"/", MS_REC | MS_PRIVATE, None)
         self._mount(0, num_bytes)
         self._ready.value = 1
         while True:
@@ -84,24 +78,11 @@ class SmallDisk:
 
     def _mount(self, flags: int, num_bytes: int) -> None:
         target, options = os.fsencode(self.directory), f"size={num_bytes}".encode()
-        _check(LIBC.mount(b"tmpfs", target, b"tmpfs", flags, options))
+        _mount(b"tmpfs", target, flags, options)
 
 
-def _unshare() -> None:
-    user, group = os.getuid(), os.getgid()
-    if user == 0:
-        _check(LIBC.unshare(CLONE_NEWNS))
-        return
-    _check(LIBC.unshare(CLONE_NEWUSER | CLONE_NEWNS))
-    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-    Path("/proc/self/uid_map").write_text(f"0 {user} 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"0 {group} 1", encoding="ascii")
-
-
-def _check(outcome: int) -> None:
-    if outcome:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+def _mount(kind: bytes | None, target: bytes, flags: int, options: bytes | None) -> None:
+    namespaces.check(namespaces.LIBC.mount(kind, target, kind, flags, options))
 
 
 class _Calls:

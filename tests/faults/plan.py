@@ -45,6 +45,7 @@ FAULTS = {
     "sink-disk": Fault(text="disk full, EIO on fsync, read-only remount", full=50, few=6),
     "replies": Fault(text="reply lost or connection reset at every EXEC, 3 times each", share=0.3),
     "network": Fault(text="network cut for 5, 15 or 60 s, or slow", full=30, few=3),
+    "hosts": Fault(text="one of two hosts cut off past the lease", full=30, few=2),
     "stalls": Fault(text="SIGSTOP past the lease, then SIGCONT", full=100, few=5),
     "redis-kill": Fault(text="SIGKILL of Redis, with its data kept, cut or lost", full=180, few=12),
     "producer-redis": Fault(text="Redis killed, lost or full under a producer", full=50, few=4),

@@ -142,7 +142,8 @@ class World:
 
     def refiner(self, *flags: object, patches: Iterable[Patch] = ()) -> Child:
         """Start a refiner."""
-        return self.start("refiner", "refiner", *flags, patches=patches)
+        # As a worker process: it does not outlive a killed test.
+        return self.start("refiner", "refiner", "--until-stdin-closes", *flags, patches=patches)
 
     def start(self, name: str, *arguments: object, patches: Iterable[Patch]) -> Child:
         """Start one of the commands, on this world's server and run."""

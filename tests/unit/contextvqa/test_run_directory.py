@@ -1,5 +1,6 @@
 """run.json: what a run was begun with, and that it stays so."""
 
+import os
 from pathlib import Path
 
 import orjson
@@ -92,3 +93,24 @@ def test_a_run_of_before_there_were_output_modes_has_text(directory: RunDirector
 
     assert config is not None
     assert config.sampling == Sampling()
+
+
+def test_two_hosts_begin_a_run_at_once_with_the_same_process_id(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given another host's producer, which begins while ours has written and not named its file
+    fsync = os.fsync
+
+    def begin_there(descriptor: int) -> None:
+        fsync(descriptor)
+        monkeypatch.setattr(os, "fsync", fsync)
+        RunDirectory(directory.path.parent, "r").begin("m", Sampling(), "there.json")
+
+    monkeypatch.setattr(os, "fsync", begin_there)
+
+    # When ours goes on
+    config = directory.begin("m", Sampling(), "here.json")
+
+    # Then the run was begun once, with both inputs
+    assert config.inputs == ("there.json", "here.json")
+    assert [path.name for path in directory.path.iterdir()] == ["run.json"]
