@@ -1,6 +1,6 @@
 """The article: what stands before the pairs, without titles, headings, rules and chatter."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from refiner import kinds, labels, patterns
@@ -13,9 +13,13 @@ _MAX_PREFACE_LINES = 4
 _MAX_PREFACE_CHARS = 300
 _MAX_TITLE_CHARS = 80
 _MAX_TITLE_WORDS = 10
+#: A title, and the heading of the first section.
+_MAX_HEADINGS = 2
 _COLON_ENDS = tuple(labels.COLONS)
 #: After the emphasis of a heading.
-_HEADING_TAIL = labels.COLONS + " "
+_HEADING_TAIL = labels.COLONS + labels.QUESTION_MARKS + " "
+#: After the end of a sentence.
+_CLOSING = "\"'”’»」』)）"
 _NO_TEXT = frozenset((kinds.BLANK, kinds.HEADING, kinds.RULE, kinds.PAIRS))
 
 
@@ -33,9 +37,10 @@ def read_article(lines: Sequence[Line]) -> Article:
     A label in a line means nothing here: the line is text.
     """
     lines, leftover = _without_preface(lines)
+    headings = _find_headings(lines)
     paragraphs: list[list[str]] = [[]]
-    for line in _without_title(lines):
-        if not _is_text(line) or (line.mark is kinds.BOLD and _is_bold_heading(line.raw)):
+    for index, line in enumerate(lines):
+        if index in headings or not _is_text(line):
             paragraphs.append([])
         elif line.kind is kinds.ITEM:
             paragraphs.append([line.text if line.mark is kinds.BULLET else line.raw])
@@ -85,34 +90,75 @@ def _is_chatter(raw: str) -> bool:
     return raw.endswith(_COLON_ENDS) and is_announcement is not None
 
 
-def _without_title(lines: Sequence[Line]) -> Sequence[Line]:
-    """Drop a first line that is a title although nothing marks it as one."""
-    content = (index for index, line in enumerate(lines) if _is_text(line))
-    first, second = next(content, None), next(content, None)
-    if first is None or second is None:
-        return lines
-    title, below = lines[first].raw, lines[second].raw
-    # Right above a line as long as itself, it is the first line of a wrapped paragraph.
-    is_apart = second > first + 1 or 2 * len(title) < len(below)
-    is_title = lines[first].kind is kinds.TEXT and is_apart and _is_title(title)
-    # A line that goes on below is a wrapped sentence. Of lines that all read as titles, none is.
-    return lines[second:] if is_title and not (below[0].islower() or _is_title(below)) else lines
+def _find_headings(lines: Sequence[Line]) -> Container[int]:
+    """Return the indices of the lines of text that are titles or headings, marked as such or not."""
+    headings: set[int] = set()
+    above: int | None = None
+    run: list[int] = []
+    for index, line in enumerate(lines):
+        if not _is_text(line):
+            continue
+        if _is_marked_heading(line):
+            headings.add(index)
+        elif _may_head(line):
+            run.append(index)
+        else:
+            if run and _are_headings(lines, above, run, index):
+                headings.update(run)
+            above, run = index, []
+    if run and above is not None and _are_headings(lines, above, run, None):
+        headings.update(run)
+    return headings
+
+
+def _are_headings(
+    lines: Sequence[Line], above: int | None, run: Sequence[int], below: int | None
+) -> bool:
+    """
+    Whether lines that may head what stands *below* do, rather than being a list or a part of it.
+
+    A title and a heading may follow one another, but of more lines that all read as titles, none
+    is one; nor what is announced by a colon above, or stands in a paragraph.
+    """
+    last = lines[run[-1]]
+    if len(run) > _MAX_HEADINGS or any(lines[index].kind is kinds.ITEM for index in run[:-1]):
+        return False
+    if above is not None:
+        is_announced = lines[above].raw.endswith(_COLON_ENDS)
+        if is_announced or (last.kind is kinds.ITEM and lines[above].mark is last.mark):
+            return False
+    if any(index > 0 and _is_text(lines[index - 1]) for index in run):
+        return False
+    if below is None:
+        return True
+    # Right above a line as long as itself, it is the first line of a wrapped paragraph, and so it
+    # is above one that goes on in lower case.
+    is_apart = below > run[-1] + 1 or 2 * len(last.raw) < len(lines[below].raw)
+    return is_apart and not lines[below].raw[0].islower()
 
 
 def _is_text(line: Line) -> bool:
     return line.kind not in _NO_TEXT and (line.kind is not kinds.ARTICLE or bool(line.text))
 
 
-def _is_bold_heading(raw: str) -> bool:
-    """Whether a line that is emphasised as a whole is no sentence."""
-    inner = raw.rstrip(_HEADING_TAIL).strip("*")
+def _is_marked_heading(line: Line) -> bool:
+    """Whether a line is set as a heading: one that asks, or is emphasised as a whole."""
+    if line.mark is not kinds.BOLD:
+        return line.mark is kinds.HASHES
+    inner = line.raw.rstrip(_HEADING_TAIL).strip("*")
     return "**" not in inner and _is_title(inner.rstrip(_HEADING_TAIL))
+
+
+def _may_head(line: Line) -> bool:
+    """Whether a line reads as a heading that nothing marks, but for a number."""
+    is_numbered = line.kind is kinds.ITEM and line.mark is kinds.NUMBER
+    return (line.kind is kinds.TEXT or is_numbered) and _is_title(line.text)
 
 
 def _is_title(text: str) -> bool:
     if len(text) > 2 * _MAX_TITLE_CHARS:
         return False
-    bare = plain(text)
+    bare = plain(text).rstrip(_CLOSING)
     return (
         0 < len(bare) <= _MAX_TITLE_CHARS
         and len(bare.split()) <= _MAX_TITLE_WORDS
