@@ -18,6 +18,8 @@ _MAX_HEADINGS = 2
 _COLON_ENDS = tuple(labels.COLONS)
 #: After the emphasis of a heading.
 _HEADING_TAIL = labels.COLONS + labels.QUESTION_MARKS + " "
+_ITALICS = ("*", "_")
+_ITALIC_TAIL = _HEADING_TAIL + "*_"
 #: After the end of a sentence.
 _CLOSING = "\"'”’»」』)）"
 _NO_TEXT = frozenset((kinds.BLANK, kinds.HEADING, kinds.RULE, kinds.PAIRS))
@@ -92,20 +94,19 @@ def _is_chatter(raw: str) -> bool:
 
 def _find_headings(lines: Sequence[Line]) -> Container[int]:
     """Return the indices of the lines of text that are titles or headings, marked as such or not."""
-    headings: set[int] = set()
+    content = [index for index, line in enumerate(lines) if _is_text(line)]
+    headings = {index for index in content if _is_marked_heading(lines[index])}
     above: int | None = None
     run: list[int] = []
-    for index, line in enumerate(lines):
-        if not _is_text(line):
+    for index in content:
+        if index in headings:
             continue
-        if _is_marked_heading(line):
-            headings.add(index)
-        elif _may_head(line):
+        if _may_head(lines, index, above if not run else run[-1]):
             run.append(index)
-        else:
-            if run and _are_headings(lines, above, run, index):
-                headings.update(run)
-            above, run = index, []
+            continue
+        if run and _are_headings(lines, above, run, index):
+            headings.update(run)
+        above, run = index, []
     if run and above is not None and _are_headings(lines, above, run, None):
         headings.update(run)
     return headings
@@ -121,20 +122,40 @@ def _are_headings(
     is one; nor what is announced by a colon above, or stands in a paragraph.
     """
     last = lines[run[-1]]
-    if len(run) > _MAX_HEADINGS or any(lines[index].kind is kinds.ITEM for index in run[:-1]):
+    if len(run) > _MAX_HEADINGS or (
+        above is not None and lines[above].raw.endswith(_COLON_ENDS)
+    ):
         return False
-    if above is not None:
-        is_announced = lines[above].raw.endswith(_COLON_ENDS)
-        if is_announced or (last.kind is kinds.ITEM and lines[above].mark is last.mark):
-            return False
     if any(index > 0 and _is_text(lines[index - 1]) for index in run):
         return False
     if below is None:
-        return True
+        return last.kind is kinds.TEXT
+    if _is_same_list(last, lines[below]):
+        return False
     # Right above a line as long as itself, it is the first line of a wrapped paragraph, and so it
     # is above one that goes on in lower case.
     is_apart = below > run[-1] + 1 or 2 * len(last.raw) < len(lines[below].raw)
     return is_apart and not lines[below].raw[0].islower()
+
+
+def _may_head(lines: Sequence[Line], index: int, above: int | None) -> bool:
+    """Whether a line reads as a heading that nothing marks, but for a bullet or a number."""
+    line = lines[index]
+    if line.kind is kinds.ITEM:
+        is_alone = index + 1 < len(lines) and lines[index + 1].kind is not kinds.ITEM
+        if not is_alone or (above is not None and _is_same_list(lines[above], line)):
+            return False
+    elif line.kind is not kinds.TEXT or line.text.startswith("|"):
+        return False
+    text = line.text
+    return _is_title(text.rstrip(_ITALIC_TAIL) if text[:1] in _ITALICS else text)
+
+
+def _is_same_list(above: Line, below: Line) -> bool:
+    """Whether two lines are items with the same bullet, or both with numbers."""
+    if not (above.kind is below.kind is kinds.ITEM and above.mark is below.mark):
+        return False
+    return above.mark is not kinds.BULLET or above.raw[0] == below.raw[0]
 
 
 def _is_text(line: Line) -> bool:
@@ -147,12 +168,6 @@ def _is_marked_heading(line: Line) -> bool:
         return line.mark is kinds.HASHES
     inner = line.raw.rstrip(_HEADING_TAIL).strip("*")
     return "**" not in inner and _is_title(inner.rstrip(_HEADING_TAIL))
-
-
-def _may_head(line: Line) -> bool:
-    """Whether a line reads as a heading that nothing marks, but for a number."""
-    is_numbered = line.kind is kinds.ITEM and line.mark is kinds.NUMBER
-    return (line.kind is kinds.TEXT or is_numbered) and _is_title(line.text)
 
 
 def _is_title(text: str) -> bool:

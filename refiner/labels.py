@@ -13,17 +13,22 @@ def _words(*lines: str) -> frozenset[str]:
 QUESTION = _words(
     "question q ｑ ques",
     "pregunta p pergunta frage f domanda d vraag v вопрос в",
+    "pytanie soru pertanyaan fråga spørgsmål spørsmål otázka питання سؤال السؤال",
     "问题 问 問題 問",
     "質問 問い 设问 提问",
-    "질문 문",
+    "질문 문 문제",
 )
 
 ANSWER = _words(
     "answer answers ans a ａ",
     "respuesta r réponse reponse antwort resposta risposta antwoord ответ о",
+    "odpowiedź cevap yanıt jawaban svar odpověď відповідь جواب الجواب إجابة الإجابة",
     "答案 答 回答 答复 解答 答え",
     "답변 답 대답 정답",
 )
+
+#: With a number behind it, may stand before a question's label: "Pair 1: Question".
+PAIR = _words("pair qa par paire paar coppia example")
 
 #: May stand between what numbers an answer and its label.
 QUALIFIERS = _words(
@@ -34,10 +39,11 @@ QUALIFIERS = _words(
 PAIRS = _words(
     "questions qa qas pair pairs",
     "preguntas perguntas fragen pares par parejas paires paire paare paren coppie domande vragen вопросы",
+    "pytania pary sorular çiftleri pasangan frågor أسئلة",
     "问答 問答 质问 質疑応答",
 )
 
-ANSWERS = _words("respuestas réponses reponses antworten respostas risposte antwoorden ответы")
+ANSWERS = _words("respuestas réponses reponses antworten respostas risposte antwoorden ответы odpowiedzi cevaplar أجوبة")
 
 #: May stand in a heading of the pairs beside the words above.
 PAIRS_FILLERS = ANSWERS | _words(
@@ -72,9 +78,11 @@ TITLE = _words(
 
 #: Label of what models add to an answer.
 ASIDE = _words(
-    "explanation reasoning rationale reason justification evidence note notes source",
+    "explanation reasoning rationale reason justification evidence note notes source reference",
+    "difficulty level category type hint comment",
     "explicación explication erklärung explicação nota remarque hinweis",
-    "解释 理由 说明 説明 注 注意 解説 備考",
+    "dificultad difficulté schwierigkeit dificuldade begründung justification raisonnement",
+    "解释 解析 理由 依据 难度 说明 説明 注 注意 解説 備考 難易度",
 )
 
 #: How a chat model agrees before it writes. With a pause behind it, the line is chatter.
@@ -113,7 +121,9 @@ JOINTS = ("和", "与", "與", "及", "以及", "と", "の", "과", "와", "的
 
 COLONS = ":：︰∶"
 #: What may stand between the number of an item or label and its text.
-NUMBER_ENDS = ".)．）、"
+NUMBER_ENDS = ".)．）、\u20e3"
+#: The arrows, stars, boxes and pictures among them are all those of these ranges of Unicode.
+PICTURES = "\u2190-\u21ff\u2460-\u2bff\U0001f300-\U0001faff"
 BULLETS = "-–—•◦‣▪●·*+○■□▶►▸✓✔✅☑→➔➜➤⇒"
 DASHES = "-–—"
 QUESTION_MARKS = "?？؟"

@@ -45,7 +45,7 @@ def read_written(text: str, *, is_cut: bool) -> Draft:
     lines = read_lines(text)
     best = Layout.UNLABELLED, len(lines), _Pairs((), [])
     for layout in _LAYOUTS:
-        if layout is Layout.LABELLED_QUESTIONS and best[2].qas:
+        if layout is Layout.LABELLED_QUESTIONS and best[0] is Layout.LABELLED and best[2].qas:
             continue  # The same questions.
         questions = find_questions(lines, layout)
         start = find_start(lines, questions, layout) if questions else None
