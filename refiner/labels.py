@@ -114,6 +114,13 @@ ANNOUNCEMENTS = (
     *("以下", "下面", "这是", "接下来", "基于", "根据", "こちら", "次に"),
 )
 
+#: How a task begins that stands in place of a question.
+ORDERS = _words(
+    "name state identify describe list give mention specify explain complete tell find",
+    "nombra nombre menciona indica identifica nomme nommez cite citez indique indiquez",
+    "nenne nennen beschreibe gib identifiziere cite nomeie mencione indique",
+)
+
 #: Numbers written as a part of the word before them, as in 问题一.
 NUMERALS = "一二三四五六七八九十"
 #: Stand between words that are written without spaces.

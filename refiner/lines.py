@@ -53,7 +53,8 @@ _BETWEEN_LABELS = " ,/|;–—→•-"
 _MARKS = {"number": kinds.NUMBER, "letter": kinds.LETTER}
 _BRACKETS = {")": "(", "）": "（", "}": "{", "]": "["}
 
-_BLANK = Line(kinds.BLANK, "", "")
+#: An empty line.
+BLANK = Line(kinds.BLANK, "", "")
 
 
 def read_lines(text: str) -> list[Line]:
@@ -62,7 +63,7 @@ def read_lines(text: str) -> list[Line]:
     for written in collapse(text).split("\n"):
         row = written.lstrip(" >").rstrip()
         if not row:
-            lines.append(_BLANK)
+            lines.append(BLANK)
             continue
         line = _classify(row)
         if _may_hold_labels(line):
@@ -149,7 +150,7 @@ def _qualified(row: str, word: str, position: int) -> tuple[str, int]:
 
 def _wordless(row: str) -> Line:
     if len(row) == 1 and not row.isalnum():
-        return _BLANK  # The bullet of an item that was never written.
+        return BLANK  # The bullet of an item that was never written.
     if patterns.NUMBER_ALONE.match(row) or not any(map(str.isalnum, row)):
         return Line(kinds.RULE, "", row)
     return _marked(row) or Line(kinds.TEXT, row, row)

@@ -1,7 +1,7 @@
 """JSON: an object with article and pairs, or lists or objects of pairs below an article in lines."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from json import JSONDecoder
 from typing import NamedTuple
 
@@ -13,7 +13,9 @@ from refiner.lines import is_asking, read_lines
 from refiner.words import words_of
 
 #: Letters of the keys of an article, where no key is made of the words for one.
-_CONTEXT_KEYS = ("content", "text", "body", "paragraphs", "articletext", "wikiarticle")
+_CONTEXT_KEYS = (
+    *("content", "text", "body", "paragraphs", "sections", "articletext", "wikiarticle"),
+)
 _ARTICLE_WORDS = labels.ARTICLE | labels.CONTEXT
 #: Deepest place of a list of pairs, and of a pair that a cut value is closed after.
 _MAX_DEPTH = 4
@@ -142,12 +144,13 @@ def _pairs_of(value: object, depth: int = 0) -> Iterator[QA]:
     written: list[tuple[object, object]] = []
     inner: list[object] = []
     match value:
-        case [str() as asked, answered] if is_asking(asked):
-            written = [(asked, answered)]
         case list():
-            inner = value
+            written = _lists_of_two(value)
+            inner = [] if written else value
         case dict():
-            written = _members_of_pairs(value) or _questions_as_keys(value)
+            written = (
+                _lists_as_members(value) or _members_of_pairs(value) or _questions_as_keys(value)
+            )
             inner = [] if written else list(value.values())
     for question, answer in written:
         qa = _make_qa(question, answer)
@@ -155,6 +158,32 @@ def _pairs_of(value: object, depth: int = 0) -> Iterator[QA]:
             yield qa
     for item in inner:
         yield from _pairs_of(item, depth + 1)
+
+
+def _lists_of_two(value: list[object]) -> list[tuple[object, object]]:
+    """Return the pairs of a list of lists of two, or of one of them; of questions, most ask."""
+    match value:
+        case [str() as asked, str() | list() as answered] if is_asking(asked):
+            return [(asked, answered)]
+    pairs = [(item[0], item[1]) for item in value if isinstance(item, list) and len(item) == 2]  # noqa: PLR2004
+    asking = [question for question, _ in pairs if isinstance(question, str) and is_asking(question)]
+    return pairs if 2 * len(asking) > len(value) else []
+
+
+def _lists_as_members(value: dict[str, object]) -> list[tuple[object, object]]:
+    """Return the pairs of an object that has all questions in one list, all answers in another."""
+    questions = _list_of(value, labels.QUESTION | labels.PAIRS)
+    answers = _list_of(value, labels.ANSWER)
+    are_texts = all(isinstance(question, str) for question in questions)
+    is_one_to_one = are_texts and len(questions) == len(answers)
+    return list(zip(questions, answers, strict=True)) if is_one_to_one else []
+
+
+def _list_of(value: dict[str, object], names: Collection[str]) -> list[object]:
+    for key, item in value.items():
+        if isinstance(item, list) and _letters(key) in names:
+            return item
+    return []
 
 
 def _members_of_pairs(value: dict[str, object]) -> list[tuple[object, object]]:
@@ -201,14 +230,28 @@ def _context_of(value: object, depth: int = 0) -> str:
         return ""
     named = [item for key, item in value.items() if words_of(key) & _ARTICLE_WORDS]
     named += [item for key, item in value.items() if _letters(key) in _CONTEXT_KEYS]
-    written = (_paragraphs(item) or _context_of(item, depth + 1) for item in named)
+    written = (
+        _paragraphs(item, depth + 1) or _context_of(item, depth + 1) or _sections(item)
+        for item in named
+    )
     found = next(filter(None, written), "")
     inner = (item for item in value.values() if isinstance(item, dict))
     return found or next(filter(None, (_context_of(item, depth + 1) for item in inner)), "")
 
 
-def _paragraphs(value: object) -> str:
-    """Return a string as it is, a list of them as paragraphs, anything else as ""."""
+def _paragraphs(value: object, depth: int = 0) -> str:
+    """Return a string as it is, those of a list or of its objects as paragraphs, else ""."""
     if isinstance(value, list):
-        return "\n\n".join(item for item in value if isinstance(item, str))
+        written = (item if isinstance(item, str) else _context_of(item, depth) for item in value)
+        return "\n\n".join(filter(None, written))
     return value if isinstance(value, str) else ""
+
+
+def _sections(value: object) -> str:
+    """Return the texts of an object whose keys are headings, all but the title, as paragraphs."""
+    if not isinstance(value, dict):
+        return ""
+    texts = (
+        _paragraphs(item) for key, item in value.items() if not words_of(key) & labels.TITLE
+    )
+    return "\n\n".join(filter(None, texts))

@@ -14,7 +14,7 @@ from refiner import kinds, labels, patterns
 from refiner.article import read_article
 from refiner.draft import Draft, Layout, make_qa
 from refiner.kinds import Mark
-from refiner.lines import Line, is_asking, read_lines
+from refiner.lines import BLANK, Line, is_asking, read_lines
 from refiner.questions import find_questions, find_start
 
 #: From the most certain layout to the least: the first that finds a pair counts.
@@ -43,6 +43,21 @@ def read_written(text: str, *, is_cut: bool) -> Draft:
 
     """
     lines = read_lines(text)
+    draft = _read_lines(lines, is_cut=is_cut)
+    below = _find_article_below(lines) if draft.qas and not draft.context else 0
+    if not below:
+        return draft
+    turned = _read_lines([*lines[below:], BLANK, *lines[:below]], is_cut=False)
+    return turned._replace(is_truncated=is_cut) if turned.qas and turned.context else draft
+
+
+def _find_article_below(lines: Sequence[Line]) -> int:
+    """Return the index of the last heading of the article, which is then below the pairs, or 0."""
+    headings = [index for index, line in enumerate(lines) if line.kind is kinds.ARTICLE]
+    return headings[-1] if headings else 0
+
+
+def _read_lines(lines: list[Line], *, is_cut: bool) -> Draft:
     best = Layout.UNLABELLED, len(lines), _Pairs((), [])
     for layout in _LAYOUTS:
         if layout is Layout.LABELLED_QUESTIONS and best[0] is Layout.LABELLED and best[2].qas:

@@ -76,7 +76,8 @@ BARE_SEPARATOR = re.compile(r" (?:\d{1,3} )?(?=[A-Z])|\.? ?\d{1,3}\.? (?=\S)")
 _SIGN = rf"(?:{_DASH}+|[-=]>|[→➔➜➤⇒])"
 #: A question and the answer behind it, neither with a label.
 ASKED_AND_ANSWERED = re.compile(
-    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?=[ :])|[？][*_]*|\.[*_]*(?= {_SIGN} ))) ?"
+    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?=[ :])|[？][*_]*|\.[*_]*(?= {_SIGN} )"
+    rf"|\.(?= [*_]{{1,3}}[^*_]+[*_]{{1,3}}\Z))) ?"
     rf"(?:(?:{_SIGN}|[:：=|•/]) ?)?"
     r"(?:\((?P<bracketed>[^()]+)\)|(?P<answer>[^\s*_].*|[*_]+[^\s*_].*))\Z",
     re.DOTALL,

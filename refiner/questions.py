@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from refiner import kinds, patterns
+from refiner import kinds, labels, patterns
 from refiner.draft import Layout
 from refiner.lines import Line, is_asking
 
 _NO_CONTENT = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 _TEXT = frozenset((kinds.TEXT, kinds.ITEM))
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
+_ORDER_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS)
 #: What stands above a question without being one.
 _ABOVE = frozenset((kinds.BLANK, kinds.RULE))
 
@@ -70,7 +71,10 @@ def _first_with_labelled_answer(
     question = None
     for index, line in enumerate(lines):
         if index in questions:
-            question = index
+            # Of questions right below one another, the first, if it certainly is one: the answers
+            # to all of them may stand below.
+            if question is None or is_right_above or not is_asking(lines[question].text):
+                question = index
         elif question is None or line.kind in _NO_CONTENT:
             continue
         elif line.kind is kinds.ANSWER:
@@ -167,7 +171,7 @@ def _unlabelled(lines: Sequence[Line]) -> Iterator[int]:
     for index in range(first, len(lines)):
         line = lines[index]
         if line.kind in _TEXT or line.mark is not kinds.UNMARKED:
-            is_alike = mark in _TELLING and line.mark is mark
+            is_alike = line.mark is mark and (mark in _TELLING or _orders(line.text))
             if is_alike or _asks(line):
                 yield index
 
@@ -195,6 +199,13 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
 
 #: A line with one of these is a question where the first question has it.
 _TELLING = frozenset((kinds.NUMBER, kinds.HASHES, kinds.BOLD))
+
+
+def _orders(text: str) -> bool:
+    """Whether a text is a task rather than a question: "Name its architect."."""
+    head = patterns.HEAD.match(text)
+    is_order = head is not None and (head["word"] or "").casefold() in labels.ORDERS
+    return is_order and text.rstrip("*_ ").endswith(_ORDER_ENDS)
 
 
 def _asks(line: Line) -> bool:
