@@ -13,6 +13,8 @@ _MAX_PREFACE_LINES = 4
 _MAX_PREFACE_CHARS = 300
 _MAX_TITLE_CHARS = 80
 _MAX_TITLE_WORDS = 10
+#: With all emphasis.
+_MAX_HEADING_CHARS = 2 * _MAX_TITLE_CHARS
 #: A title, and the heading of the first section.
 _MAX_HEADINGS = 2
 _COLON_ENDS = tuple(labels.COLONS)
@@ -42,7 +44,7 @@ def read_article(lines: Sequence[Line]) -> Article:
     headings = _find_headings(lines)
     paragraphs: list[list[str]] = [[]]
     for index, line in enumerate(lines):
-        if index in headings or not _is_text(line):
+        if not _is_text(line) or index in headings:
             paragraphs.append([])
         elif line.kind is kinds.ITEM:
             paragraphs.append([line.text if line.mark is kinds.BULLET else line.raw])
@@ -94,19 +96,23 @@ def _is_chatter(raw: str) -> bool:
 
 def _find_headings(lines: Sequence[Line]) -> Container[int]:
     """Return the indices of the lines of text that are titles or headings, marked as such or not."""
-    content = [index for index, line in enumerate(lines) if _is_text(line)]
-    headings = {index for index in content if _is_marked_heading(lines[index])}
+    headings: set[int] = set()
     above: int | None = None
     run: list[int] = []
-    for index in content:
-        if index in headings:
+    for index, line in enumerate(lines):
+        # Most lines are empty or too long.
+        if line.kind is kinds.BLANK or not _is_text(line):
             continue
-        if _may_head(lines, index, above if not run else run[-1]):
+        if len(line.raw) <= _MAX_HEADING_CHARS and _is_marked_heading(line):
+            headings.add(index)
+        elif len(line.raw) <= _MAX_HEADING_CHARS and _may_head(
+            lines, index, run[-1] if run else above
+        ):
             run.append(index)
-            continue
-        if run and _are_headings(lines, above, run, index):
-            headings.update(run)
-        above, run = index, []
+        else:
+            if run and _are_headings(lines, above, run, index):
+                headings.update(run)
+            above, run = index, []
     if run and above is not None and _are_headings(lines, above, run, None):
         headings.update(run)
     return headings
@@ -126,8 +132,9 @@ def _are_headings(
         above is not None and lines[above].raw.endswith(_COLON_ENDS)
     ):
         return False
-    if any(index > 0 and _is_text(lines[index - 1]) for index in run):
-        return False
+    for index in run:
+        if index > 0 and _is_text(lines[index - 1]):
+            return False
     if below is None:
         return last.kind is kinds.TEXT
     if _is_same_list(last, lines[below]):
@@ -171,7 +178,7 @@ def _is_marked_heading(line: Line) -> bool:
 
 
 def _is_title(text: str) -> bool:
-    if len(text) > 2 * _MAX_TITLE_CHARS:
+    if len(text) > _MAX_HEADING_CHARS:
         return False
     bare = plain(text).rstrip(_CLOSING)
     return (
