@@ -43,7 +43,9 @@ PAIRS = _words(
     "问答 問答 质问 質疑応答",
 )
 
-ANSWERS = _words("respuestas réponses reponses antworten respostas risposte antwoorden ответы odpowiedzi cevaplar أجوبة")
+ANSWERS = _words(
+    "respuestas réponses reponses antworten respostas risposte antwoorden ответы odpowiedzi cevaplar أجوبة"
+)
 
 #: May stand in a heading of the pairs beside the words above.
 PAIRS_FILLERS = ANSWERS | _words(

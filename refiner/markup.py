@@ -132,7 +132,9 @@ def write_out_tables(text: str) -> tuple[str, bool]:
 
 
 def _write_out_row(cells: list[str], question: int, answer: int) -> str:
-    written = f"Question: {cells[question]}" if question < len(cells) else ""
+    asked = cells[question] if question < len(cells) else ""
+    number = patterns.ITEM.match(asked)
+    written = f"Question: {asked[number.end() :] if number else asked}" if asked else ""
     if answer < len(cells):
         # With its own end, the cell is whole even where max_tokens cut the table.
         written += f"\nAnswer: {cells[answer]}" + "\n" * (answer + 1 < len(cells))

@@ -7,6 +7,7 @@ ends, take the article from what stands before, then collect each question's lin
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 from contextvqa.records import QA
@@ -93,9 +94,10 @@ def _read_pairs(
     if is_cut and _begins_as(lines[max(questions) - start], lines[-1]):
         lines = [*lines[:-1], lines[-1]._replace(kind=kinds.ASIDE)]
     pairs, leftover = _collect(lines, start, questions, is_answer_labelled=is_labelled)
-    if is_cut and pairs and not pairs[-1].is_ended:
-        leftover.extend(pairs.pop().lines)
-    _deal_answers(pairs, layout)
+    is_unfinished = bool(pairs) and is_cut and not pairs[-1].is_ended
+    last = _deal_answers(pairs, layout, is_cut=is_cut)
+    if is_unfinished:
+        leftover.extend(pairs.pop(last).lines)
     qas = [qa for pair in pairs if (qa := pair.to_qa(leftover))]
     # Where most questions have no answer and no label, they are hardly questions of pairs.
     is_doubtful = layout not in _WITH_QUESTION_LABELS and 2 * len(qas) < len(pairs)
@@ -132,21 +134,30 @@ def _begins_as(question: Line, cut: Line) -> bool:
     return is_text and patterns.DIGITS.sub("", question.raw).startswith(begun)
 
 
-def _deal_answers(pairs: list["_Pair"], layout: Layout) -> None:
-    """Give every question its own answer where one list of all answers follows the last one."""
+def _deal_answers(pairs: list["_Pair"], layout: Layout, *, is_cut: bool) -> int:
+    """
+    Give every question its own answer where one list of all answers follows the last one.
+
+    Returns:
+        The index of the last pair with an answer, which comes early where the list is cut.
+
+    """
     if not pairs or pairs[0].answers:
-        return
+        return -1
     answered = [index for index, pair in enumerate(pairs) if pair.answers]
     if len(answered) != 1:
-        return
+        return -1
     # Below them, chatter may ask something as well.
     pairs = pairs[: answered[0] + 1]
     last = pairs[-1]
     answers = [lines for lines in last.answers if any(lines)]
     is_list_of_last = last.is_listed and layout in _WITH_QUESTION_LABELS
-    if len(answers) == len(pairs) and not is_list_of_last:
-        for pair, lines in zip(pairs, answers, strict=True):
-            pair.answers = [lines]
+    is_dealt = len(answers) == len(pairs) or (is_cut and len(answers) < len(pairs))
+    if is_list_of_last or not is_dealt:
+        return -1
+    for pair, lines in zip_longest(pairs, answers):
+        pair.answers = [lines] if lines else []
+    return len(answers) - 1
 
 
 @dataclass(slots=True)

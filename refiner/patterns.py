@@ -71,7 +71,12 @@ SEPARATOR = re.compile(
     r"|(?:(?<=\b[Aa]ns)|(?<=\bANS)|(?<=\b[Qq]ues))\. )"
     rf"{_EMPHASIS} ?"
 )
-#: As above without any sign, which only a question's own question mark makes believable.
+#: "Q. " and "A. " on lines below one another: alone, either may begin a sentence.
+DOTTED_LABELS = re.compile(
+    rf"^([^\w\n]*)Q\.( (?:[^\n]*|[^\n]*{_QUESTION_MARK}[*_\"”»）)]{{0,4}}\n)\n[^\w\n]*)A\.(?= )",
+    re.MULTILINE,
+)
+#: As SEPARATOR, without any sign, which only a question's own question mark makes believable.
 BARE_SEPARATOR = re.compile(r" (?:\d{1,3} )?(?=[A-Z])|\.? ?\d{1,3}\.? (?=\S)")
 _SIGN = rf"(?:{_DASH}+|[-=]>|[→➔➜➤⇒])"
 #: A question and the answer behind it, neither with a label.

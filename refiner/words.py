@@ -16,7 +16,7 @@ def words_of(text: str) -> set[str]:
     if text.isascii():
         return words
     parts = {part for word in words for part in patterns.PART.findall(word)}
-    return parts.difference(labels.JOINTS)
+    return parts.difference(labels.JOINTS, labels.NUMERALS)
 
 
 def names_pairs(words: set[str]) -> bool:

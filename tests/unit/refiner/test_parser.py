@@ -171,6 +171,10 @@ def test_titles_and_headings_do_not_leak_into_the_article(heading: str) -> None:
         "#1 in its forest, it is feared.",
         "Is it shy? A: it depends.",
         "**The fox** is *very* red.",
+        "A. vulpes is its other name.",
+        "Q. robur is the oak it sleeps below.",
+        "Example 1 of its kind lives in Rome.",
+        '"It is red," said he.',
     ],
 )
 def test_article_text_that_looks_like_a_label_stays(sentence: str) -> None:
@@ -179,6 +183,73 @@ def test_article_text_that_looks_like_a_label_stays(sentence: str) -> None:
     plain = sentence.replace("*", "")
     assert context_of(text) == f"{plain} {plain}\n\nIt is red."
     assert pairs_of(text) == [("What is it?", "a fox")]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "It has:\n\nFur\n\nThe ears are large.",
+        "Fur\n\nEars\n\nTail\n\nThe ears are large.",
+        "It has\nFur and more than that\nThe ears are large.",
+        "Fur and two ears, of which both\nare large. They hear well.",
+        "1. Fur\n2. Ears\n\nThe ears are large.",
+        "- Fur\n\n- Ears\n\n- Tail",
+        "| Fur | red |\n|---|---|\n| The ears of it | large |",
+    ],
+)
+def test_short_lines_that_head_nothing_stay(written: str) -> None:
+    text = f"The fox is an animal.\n\n{written}\n\nQ: What?\nA: a fox"
+
+    words = re.findall(r"\w+", context_of(text))
+    assert words == re.findall(r"\w+", f"The fox is an animal. {written}")
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ["Habitat", "2. Habitat", "*Where does it live?*", "➤ Habitat", "## Where?", "**Where?**"],
+)
+def test_a_line_that_heads_a_section_goes(heading: str) -> None:
+    text = f"The fox is red.\n\n{heading}\n\nIt lives in woods.\n\nQ: What?\nA: a fox"
+
+    assert context_of(text) == "The fox is red.\n\nIt lives in woods."
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Pytanie", "Odpowiedź"),
+        ("Soru 1", "Cevap 1"),
+        ("Pertanyaan", "Jawaban"),
+        ("سؤال", "جواب"),
+        ("문제 1", "정답"),
+        ("Question No. 1", "Answer No. 1"),
+        ("Question 1 of 3", "Answer"),
+        ("Question [Hard]", "Answer"),
+        ("[Hard] Question", "Answer"),
+        ("QA Pair 1: Question", "Answer"),
+    ],
+)
+def test_labels_of_other_languages_and_with_remarks_are_labels(question: str, answer: str) -> None:
+    text = f"It is a city.\n\n{question}: Which?\n{answer}: Paris"
+
+    assert pairs_of(text) == [("Which?", "Paris")]
+
+
+def test_letters_with_a_dot_are_labels_where_they_stand_below_one_another() -> None:
+    text = "It is by A. Milne.\n\nA. Milne wrote it.\n\nQ. Who wrote it?\n\nA. A. A. Milne"
+
+    assert pairs_of(text) == [("Who wrote it?", "A. A. Milne")]
+    assert context_of(text) == "It is by A. Milne.\n\nA. Milne wrote it."
+
+
+def test_an_article_below_the_pairs_may_be_cut() -> None:
+    text = "## Q&A\n\nQ: Which?\nA: Paris\n\n## Article\n\nIt is a ci"
+
+    parsed = parse(text, "length")
+    assert isinstance(parsed, Parsed)
+    assert parsed.is_truncated
+    assert pairs_of(text, "length") == [("Which?", "Paris")]
+    assert context_of(text) == "It is a ci"
 
 
 def test_the_first_sentence_on_the_headings_own_line_stays() -> None:
@@ -426,6 +497,8 @@ HOSTILE = [
     *("---\n", "```json\n", "<think>", "</think>", "[", '{"', '{"a":', "[{", '{"" ', '\\"', '"'),
     *("|", "|a", "Question|Answer\n", "a|b\n", "<b>", "<q>", "</q>", "<td>", "</td>\n", "[/a]"),
     *("Answer:\n", "Q: a\nA: b\n\nx\n\n", "1. a\n", "[[", "\n[[", ' {"a": 1}', "\\"),
+    *("Q. a?\nA. b\n", "Q. ?", "| a? | b |\n", "|--|\n", "Pair 1: ", "(a) ", "一、", "🔹 a\n\n"),
+    *("Fox\n\n", "*Fox?*\n\n", "<|q|>", "<answer>", "&amp;", "A1: b\n", "a? **b**", "Name. "),
     *('{"qas": [', "Question ", "? **", "（", "Q: a\nA:\n- b\n", "Answers\n", "**a**\n", "问"),
 ]
 
