@@ -6,16 +6,15 @@ ends, take the article from what stands before, then collect each question's lin
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
 
 from contextvqa.records import QA
-from refiner import kinds, labels, patterns
+from refiner import kinds, patterns
 from refiner.article import read_article
-from refiner.draft import Draft, Layout, make_qa
-from refiner.kinds import Mark
-from refiner.lines import BLANK, Line, is_asking, read_lines
+from refiner.draft import Draft, Layout
+from refiner.lines import BLANK, Line, read_lines
+from refiner.pair import STRUCTURE, TEXT, Pair
 from refiner.questions import find_questions, find_start
 
 #: From the most certain layout to the least: the first that finds a pair counts.
@@ -27,10 +26,6 @@ _LAYOUTS = (
 )
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 _WITH_QUESTION_LABELS = (Layout.LABELLED, Layout.LABELLED_QUESTIONS)
-_TEXT = frozenset((kinds.TEXT, kinds.ITEM, kinds.QUESTION))
-_BULLETS = frozenset(labels.BULLETS)
-_COLON_ENDS = tuple(labels.COLONS)
-_STRUCTURE = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 
 
 def read_written(text: str, *, is_cut: bool) -> Draft:
@@ -102,27 +97,27 @@ def _read_pairs(
     # Where most questions have no answer and no label, they are hardly questions of pairs.
     is_doubtful = layout not in _WITH_QUESTION_LABELS and 2 * len(qas) < len(pairs)
     if is_doubtful:
-        return _Pairs((), [line.raw for line in lines if line.kind not in _STRUCTURE])
+        return _Pairs((), [line.raw for line in lines if line.kind not in STRUCTURE])
     are_all = max(len(pair.answers) for pair in pairs) <= 1 if pairs else False
     return _Pairs(tuple(qas), leftover, are_all)
 
 
 def _collect(
     lines: Sequence[Line], start: int, questions: Collection[int], *, is_answer_labelled: bool
-) -> tuple[list["_Pair"], list[str]]:
+) -> tuple[list[Pair], list[str]]:
     """Return each question with the lines that belong to it, and the lines that belong to none."""
-    pairs: list[_Pair] = []
+    pairs: list[Pair] = []
     leftover: list[str] = []
     for index, line in enumerate(lines, start):
         if index in questions:
-            pairs.append(_Pair.begin(line, is_answer_labelled=is_answer_labelled))
+            pairs.append(Pair.begin(line, is_answer_labelled=is_answer_labelled))
         elif line.kind is kinds.BLANK:
             if pairs:
                 pairs[-1].num_blanks += 1
         elif pairs:
             if not pairs[-1].takes(line, is_answer_labelled=is_answer_labelled):
                 leftover.append(line.raw)
-        elif line.kind not in _STRUCTURE:
+        elif line.kind not in STRUCTURE:
             leftover.append(line.raw)
     return pairs, leftover
 
@@ -130,11 +125,11 @@ def _collect(
 def _begins_as(question: Line, cut: Line) -> bool:
     """Whether the last line of a cut text is how another question began, up to its number."""
     begun = patterns.DIGITS.sub("", cut.raw)
-    is_text = cut.kind in _TEXT and cut.kind is not question.kind
+    is_text = cut.kind in TEXT and cut.kind is not question.kind
     return is_text and patterns.DIGITS.sub("", question.raw).startswith(begun)
 
 
-def _deal_answers(pairs: list["_Pair"], layout: Layout, *, is_cut: bool) -> int:
+def _deal_answers(pairs: list[Pair], layout: Layout, *, is_cut: bool) -> int:
     """
     Give every question its own answer where one list of all answers follows the last one.
 
@@ -158,104 +153,3 @@ def _deal_answers(pairs: list["_Pair"], layout: Layout, *, is_cut: bool) -> int:
     for pair, lines in zip_longest(pairs, answers):
         pair.answers = [lines] if lines else []
     return len(answers) - 1
-
-
-@dataclass(slots=True)
-class _Pair:
-    """A question and the lines after it, up to the next question."""
-
-    question: list[str]
-    #: One entry per item of a list of answers, each the lines it is written on.
-    answers: list[list[str]] = field(default_factory=list)
-    num_blanks: int = 0
-    #: What the items of a list of answers begin with.
-    mark: Mark = kinds.UNMARKED
-    is_closed: bool = False
-
-    @classmethod
-    def begin(cls, line: Line, *, is_answer_labelled: bool) -> "_Pair":
-        """Return the pair whose question a line begins, with its answer where that has no label."""
-        on_one_line = None if is_answer_labelled else patterns.ASKED_AND_ANSWERED.match(line.text)
-        if on_one_line is None:
-            return cls([line.text] if line.text else [])
-        return cls([on_one_line["question"]], [[on_one_line["bracketed"] or on_one_line["answer"]]])
-
-    def takes(self, line: Line, *, is_answer_labelled: bool) -> bool:
-        """Add a line that is not blank; return whether it belongs here, or is no text at all."""
-        if line.kind is kinds.ANSWER:
-            self._begin_answer(line.text)
-            return True
-        if line.kind not in _TEXT:
-            self.is_closed = self.is_closed or self._is_answered()
-            return line.kind in _STRUCTURE
-        if self.answers or not (is_answer_labelled or self._is_asked_on(line)):
-            return self._answers(line)
-        self.question.append(line.raw if self.question else line.text)
-        return True
-
-    def _begin_answer(self, text: str) -> None:
-        """Take what stands behind an answer's label: a list may begin there."""
-        self.num_blanks, self.is_closed = 0, False
-        item = patterns.ITEM.match(text) if text[:1] in _BULLETS else None
-        if item:
-            self.mark, text = kinds.BULLET, text[item.end() :]
-        if not (self.answers and not self.answers[-1]):
-            self.answers.append([])
-        if text:
-            self.answers[-1].append(text)
-
-    def _answers(self, line: Line) -> bool:
-        """Add a line to the answer; return whether it is part of it."""
-        self.is_closed = self.is_closed or (self._is_answered() and self._ends_before(line))
-        if self.is_closed:
-            return False
-        self.num_blanks = 0
-        if line.kind is kinds.ITEM:
-            self.mark = line.mark
-            self.answers.append([line.text])
-        elif self.answers:
-            self.answers[-1].append(line.raw)
-        else:
-            self.answers.append([line.raw])
-        return True
-
-    def _is_asked_on(self, line: Line) -> bool:
-        """Whether the question goes on in a line: it has not begun, or its question mark comes."""
-        if not self.question:
-            return True
-        return not self.num_blanks and is_asking(line.raw) and not is_asking(self.question[-1])
-
-    def _ends_before(self, line: Line) -> bool:
-        """Whether a line is no part of the answer: below an empty line, or an item out of place."""
-        if not self.answers[-1]:
-            return False  # Another label of an answer stands right above.
-        if line.kind is not kinds.ITEM:
-            return self.num_blanks > 0
-        if self.is_listed:
-            return line.mark is not self.mark
-        return not self.answers[-1][-1].endswith(_COLON_ENDS)
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether the answer is a list of items."""
-        return self.mark is not kinds.UNMARKED
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether the text itself shows that the answer goes no further."""
-        return self._is_answered() and (self.is_closed or self.num_blanks > int(self.is_listed))
-
-    @property
-    def lines(self) -> list[str]:
-        """What was taken."""
-        return [*self.question, *(line for lines in self.answers for line in lines)]
-
-    def to_qa(self, leftover: list[str]) -> QA | None:
-        """Return the pair; where it is none, add its lines to the leftover."""
-        qa = make_qa(" ".join(self.question), [" ".join(lines) for lines in self.answers])
-        if qa is None:
-            leftover.extend(self.lines)
-        return qa
-
-    def _is_answered(self) -> bool:
-        return any(map(any, self.answers))
