@@ -8,6 +8,8 @@ from refiner.text import plain
 
 _MAX_TITLE_CHARS = 80
 _MAX_TITLE_WORDS = 10
+#: Of a script without spaces, or a single word.
+_MAX_WORD_CHARS = 40
 #: With all emphasis.
 _MAX_HEADING_CHARS = 2 * _MAX_TITLE_CHARS
 #: A title, and the heading of the first section.
@@ -15,6 +17,9 @@ _MAX_HEADINGS = 2
 _COLON_ENDS = tuple(labels.COLONS)
 #: After the emphasis of a heading.
 _HEADING_TAIL = labels.COLONS + labels.QUESTION_MARKS + " "
+_ASKING_TAIL = labels.QUESTION_MARKS + " "
+#: "Early life:" heads what "The inscription reads:" announces.
+_MAX_WORDS_BEFORE_COLON = 2
 _ITALICS = ("*", "_")
 _ITALIC_TAIL = _HEADING_TAIL + "*_"
 #: After the end of a sentence.
@@ -61,14 +66,18 @@ def _are_headings(
     is one; nor what is announced by a colon above, or stands in a paragraph.
     """
     last = lines[run[-1]]
-    if len(run) > _MAX_HEADINGS or (above is not None and lines[above].raw.endswith(_COLON_ENDS)):
+    if len(run) > _MAX_HEADINGS:
         return False
+    for index in run[:-1] if above is None else [above, *run[:-1]]:
+        if lines[index].raw.endswith(_COLON_ENDS):
+            return False
     for index in run:
         if index > 0 and is_text(lines[index - 1]):
             return False
+    announces = last.raw.endswith(_COLON_ENDS)
     if below is None:
-        return last.kind is kinds.TEXT
-    if _is_same_list(last, lines[below]):
+        return last.kind is kinds.TEXT and not announces
+    if _is_same_list(last, lines[below]) or (announces and lines[below].kind is kinds.ITEM):
         return False
     # Right above a line as long as itself, it is the first line of a wrapped paragraph, and so it
     # is above one that goes on in lower case.
@@ -85,8 +94,10 @@ def _may_head(lines: Sequence[Line], index: int, above: int | None) -> bool:
             return False
     elif line.kind is not kinds.TEXT or line.text.startswith("|"):
         return False
-    text = line.text
-    return is_title(text.rstrip(_ITALIC_TAIL) if text[:1] in _ITALICS else text)
+    text = line.text.rstrip(_ITALIC_TAIL if line.text[:1] in _ITALICS else _ASKING_TAIL)
+    if text.endswith(_COLON_ENDS) and text.count(" ") < _MAX_WORDS_BEFORE_COLON:
+        text = text.rstrip(_HEADING_TAIL)
+    return is_title(text)
 
 
 def _is_same_list(above: Line, below: Line) -> bool:
@@ -110,7 +121,7 @@ def is_title(text: str) -> bool:
         return False
     bare = plain(text).rstrip(_CLOSING)
     return (
-        0 < len(bare) <= _MAX_TITLE_CHARS
+        0 < len(bare) <= (_MAX_TITLE_CHARS if " " in bare else _MAX_WORD_CHARS)
         and len(bare.split()) <= _MAX_TITLE_WORDS
         and not bare.endswith(labels.NO_TITLE_ENDS)
         and not bare[0].islower()

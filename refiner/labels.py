@@ -50,6 +50,7 @@ ANSWERS = _words(
 #: May stand in a heading of the pairs beside the words above.
 PAIRS_FILLERS = ANSWERS | _words(
     "and with their the these following section part sample example examples set list",
+    "knowledge intensive comprehension reading quiz review study trivia factual visual vqa",
     "based on about for from of to article passage image text wikipedia generated",
     "y et und e en и de di con mit avec com sobre sur zum zur zu",
     "对 對 部分 ペア リスト 例 一覧 및",
@@ -105,6 +106,12 @@ AGREEMENTS = (
         "没问题",
     ),
     *("はい", "もちろん", "もちろんです", "承知しました", "かしこまりました", "了解しました"),
+)
+
+#: What a chat model says that it will do, behind "I will".
+TO_WRITE = (
+    *("analyse", "analyze", "begin", "create", "craft", "describe", "draft", "generate"),
+    *("provide", "start", "write"),
 )
 
 #: How a chat model begins to announce what it is about to write.

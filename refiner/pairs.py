@@ -65,7 +65,7 @@ def _read_lines(lines: list[Line], *, is_cut: bool) -> Draft:
         pairs = _read_pairs(lines[start:], start, questions, layout, is_cut=is_cut)
         if len(pairs.qas) > len(best[2].qas) or not (best[2].qas or best[1] < start):
             best = layout, start, pairs
-        if layout is Layout.LABELLED and pairs.qas and pairs.are_all:
+        if pairs.are_all and layout in _WITH_ANSWER_LABELS and pairs is best[2]:
             break
     layout, start, pairs = best
     article = read_article(lines[:start])
@@ -77,7 +77,8 @@ class _Pairs(NamedTuple):
 
     qas: tuple[QA, ...]
     leftover: list[str]
-    #: No question has a second answer, which might be that of another question.
+    #: No question has a second answer, which might be that of another question; without a label,
+    #: none is without an answer either.
     are_all: bool = False
 
 
@@ -98,7 +99,9 @@ def _read_pairs(
     is_doubtful = layout not in _WITH_QUESTION_LABELS and 2 * len(qas) < len(pairs)
     if is_doubtful:
         return _Pairs((), [line.raw for line in lines if line.kind not in STRUCTURE])
-    are_all = max(len(pair.answers) for pair in pairs) <= 1 if pairs else False
+    are_all = bool(qas) and all(len(pair.answers) <= 1 for pair in pairs)
+    if layout is Layout.LABELLED_ANSWERS:
+        are_all = are_all and 1 < len(qas) == len(pairs)
     return _Pairs(tuple(qas), leftover, are_all)
 
 

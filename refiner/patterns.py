@@ -57,7 +57,7 @@ QUALIFIED_HEAD = re.compile(
 COLON = re.compile(_COLON)
 ITEM = re.compile(
     rf"(?:[{labels.BULLETS}{labels.PICTURES}]|[-=]>) (?:\[[ xX]\] )?(?=\S)|(?P<letter>\(?[a-zA-Z]\) (?=\S))"
-    rf"|(?P<number>[*_]{{0,2}}(?:\(?\d{{1,3}}{_NUMBER_END}|{_NUMERAL})[*_]{{0,2}})(?: (?=\S)|(?=[^\s\d.)]))"
+    rf"|(?P<number>[*_]{{0,2}}(?:[(（]?\d{{1,3}}{_NUMBER_END}|{_NUMERAL})[*_]{{0,2}})(?: (?=\S)|(?=[^\s\d.)]))"
 )
 HASHED = re.compile(r"(?:# |#{2,6}(?!#)) ?|={2,6} ")
 #: A number that heads what stands on the lines below.
@@ -73,7 +73,7 @@ SEPARATOR = re.compile(
 )
 #: "Q. " and "A. " on lines below one another: alone, either may begin a sentence.
 DOTTED_LABELS = re.compile(
-    rf"^([^\w\n]*)Q\.( (?:[^\n]*|[^\n]*{_QUESTION_MARK}[*_\"”»）)]{{0,4}}\n)\n[^\w\n]*)A\.(?= )",
+    rf"^([^\w\n]*)Q\.([*_]{{0,3}} (?:[^\n]*|[^\n]*{_QUESTION_MARK}[*_\"”»）)]{{0,4}}\n)\n[^\w\n]*)A\.(?=[*_]{{0,3}} )",
     re.MULTILINE,
 )
 #: As SEPARATOR, without any sign, which only a question's own question mark makes believable.
@@ -90,8 +90,11 @@ ASKED_AND_ANSWERED = re.compile(
 #: Without one of these, a row holds no label inside.
 LABEL_SIGN = re.compile(rf"{_COLON}|\d{_NUMBER_END}")
 
-_AGREEMENT = rf"(?:{_any(labels.AGREEMENTS)}) ?[,.!:;，。！：、]"
-#: How a chat model's words to its user begin.
+_AGREEMENT = (
+    rf"(?:(?:{_any(labels.AGREEMENTS)}) ?[,.!:;，。！：、]"
+    rf"|(?:let me|I will|I['’]ll) (?:now |first )?(?:{_any(labels.TO_WRITE)})\b)"
+)
+#: How a chat model's words to its user begin: it agrees, or says what it is about to do.
 AGREEMENT = re.compile(rf"[*_¡]*{_AGREEMENT}", re.IGNORECASE)
 CHATTER_WORDS = frozenset(
     WORD.findall(phrase)[0] for phrase in (*labels.AGREEMENTS, *labels.ANNOUNCEMENTS)

@@ -1,5 +1,6 @@
 """Which lines begin a question, and where the pairs begin, in each of the line layouts."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 from refiner import kinds, labels, patterns
@@ -180,7 +181,11 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
     """Return the first question below a heading, else the first that is marked."""
     marked = None
     alike = None
-    asking_marks = {line.mark for line in lines if _asks(line)}
+    asking = Counter(line.mark for line in lines if _asks(line))
+    asking_marks = set(asking)
+    # A heading of the article may ask as well, but fewer do than there are questions.
+    del asking[kinds.UNMARKED]
+    mark = max(asking, key=asking.__getitem__, default=None)
     is_below_heading = False
     for index, line in enumerate(lines):
         if line.kind is kinds.PAIRS:
@@ -189,7 +194,7 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
             if _asks(line):
                 if is_below_heading:
                     return index
-                if marked is None and line.mark is not kinds.UNMARKED:
+                if marked is None and line.mark is mark:
                     marked = index
             elif is_below_heading and alike is None and line.mark in _TELLING:
                 alike = index if line.mark in asking_marks else None

@@ -194,6 +194,8 @@ def test_article_text_that_looks_like_a_label_stays(sentence: str) -> None:
         "Fur and two ears, of which both\nare large. They hear well.",
         "1. Fur\n2. Ears\n\nThe ears are large.",
         "- Fur\n\n- Ears\n\n- Tail",
+        "It has:\n\n- fur",
+        "Its old name reads:\n\nReynard the fox, as poets call it.",
         "| Fur | red |\n|---|---|\n| The ears of it | large |",
     ],
 )
@@ -206,7 +208,16 @@ def test_short_lines_that_head_nothing_stay(written: str) -> None:
 
 @pytest.mark.parametrize(
     "heading",
-    ["Habitat", "2. Habitat", "*Where does it live?*", "➤ Habitat", "## Where?", "**Where?**"],
+    [
+        "Habitat",
+        "2. Habitat",
+        "*Where does it live?*",
+        "➤ Habitat",
+        "## Where?",
+        "**Where?**",
+        "Habitat:",
+        "Where?",
+    ],
 )
 def test_a_line_that_heads_a_section_goes(heading: str) -> None:
     text = f"The fox is red.\n\n{heading}\n\nIt lives in woods.\n\nQ: What?\nA: a fox"
@@ -240,6 +251,12 @@ def test_letters_with_a_dot_are_labels_where_they_stand_below_one_another() -> N
 
     assert pairs_of(text) == [("Who wrote it?", "A. A. Milne")]
     assert context_of(text) == "It is by A. Milne.\n\nA. Milne wrote it."
+
+
+def test_full_width_brackets_number_questions() -> None:
+    text = "它是一座城市。\n\n问答：\n\n（1）它在哪里？\n答案：法国\n\n（2）它有多大？\n答案：很大"
+
+    assert pairs_of(text) == [("它在哪里？", "法国"), ("它有多大？", "很大")]
 
 
 def test_an_article_below_the_pairs_may_be_cut() -> None:
