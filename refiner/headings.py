@@ -38,14 +38,12 @@ def find_headings(lines: Sequence[Line]) -> Container[int]:
     above: int | None = None
     run: list[int] = []
     for index, line in enumerate(lines):
-        # Most lines are empty or too long.
-        if line.kind is kinds.BLANK or not is_text(line):
+        if not is_text(line):
             continue
-        if len(line.raw) <= _MAX_HEADING_CHARS and _is_marked_heading(line):
+        is_short = len(line.raw) <= _MAX_HEADING_CHARS  # As few lines are.
+        if is_short and _is_marked_heading(line):
             headings.add(index)
-        elif len(line.raw) <= _MAX_HEADING_CHARS and _may_head(
-            lines, index, run[-1] if run else above
-        ):
+        elif is_short and _may_head(lines, index, run[-1] if run else above):
             run.append(index)
         else:
             if run and _are_headings(lines, above, run, index):

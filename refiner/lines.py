@@ -61,7 +61,7 @@ def read_lines(text: str) -> list[Line]:
     r"""Return the lines of a text with `\n` line ends; a text that ends in one ends in a BLANK."""
     lines: list[Line] = []
     text = collapse(text)
-    if "Q." in text:
+    if patterns.DOTTED_LETTER.search(text):
         text = patterns.DOTTED_LABELS.sub(r"\1Q:\2A:", text)
     for written in text.split("\n"):
         row = written.lstrip(" >").rstrip()

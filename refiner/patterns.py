@@ -71,6 +71,8 @@ SEPARATOR = re.compile(
     r"|(?:(?<=\b[Aa]ns)|(?<=\bANS)|(?<=\b[Qq]ues))\. )"
     rf"{_EMPHASIS} ?"
 )
+#: Found in half the time that `in` takes in a whole text.
+DOTTED_LETTER = re.compile(r"Q\.")
 #: "Q. " and "A. " on lines below one another: alone, either may begin a sentence.
 DOTTED_LABELS = re.compile(
     rf"^([^\w\n]*)Q\.([*_]{{0,3}} (?:[^\n]*|[^\n]*{_QUESTION_MARK}[*_\"”»）)]{{0,4}}\n)\n[^\w\n]*)A\.(?=[*_]{{0,3}} )",
