@@ -39,23 +39,26 @@ def write_out_tags(text: str) -> tuple[str, bool]:
     text = _BRACKETED.sub(r"<\1>", text) if "[/" in text else text
     text = _TEMPLATE_TOKEN.sub(_write_out_token, text)
     closed = {match["name"] for match in _TAG.finditer(text) if match["end"]}
+    is_asked = any(_label_of(name) is _QUESTION for name in closed)
     is_tagged = False
 
     def write_out(tag: re.Match[str]) -> str:
         nonlocal is_tagged
         name = tag["name"].casefold()
         if tag["name"] not in closed and name not in _HTML:
-            return tag[0]
+            is_cut = is_asked and _label_of(tag["name"]) is _ANSWER
+            return _ANSWER.begin if is_cut else tag[0]
         is_html = name in _HTML and (name not in _LETTERS or bool(tag["attributes"]))
         label = None if is_html else _label_of(tag["name"])
         if label is None:
             return _html(name, is_end=bool(tag["end"]))
-        if label is _ANSWER and not tag["end"] and not text[: tag.start()].strip():
+        if label is _ANSWER and tag.start() == begin:
             return "\n"  # Around all that was written, below thoughts.
         is_tagged = is_tagged or label is _QUESTION
         return label.end if tag["end"] else label.begin
 
     text = _BETWEEN_CELLS.sub("", text)
+    begin = len(text) - len(text.lstrip())
     return _TAG.sub(write_out, text), is_tagged
 
 

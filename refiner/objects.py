@@ -16,7 +16,7 @@ _SYNTAX = ", \n[]{}"
 #: Where a value may begin: an object anywhere, a list at the start of a line.
 _START = re.compile(r'\{\s*"|^[^\S\n]*+\[(?=\s*[\[{])', re.MULTILINE)
 #: A text that is written as JSON, whatever is wrong with it.
-_JSON = re.compile(r'\A\s*(?:```\s*)?(?:\{\s*"|\[\s*[\[{])|^```json\s*[{\[]', re.MULTILINE)
+_JSON = re.compile(r'^\{\s*"|\A\s*(?:```\s*)?(?:\{\s*"|\[\s*[\[{])|^```json\s*[{\[]', re.MULTILINE)
 #: Beginnings without a pair that are tried. More would make hostile input quadratic.
 _MAX_FAILURES = 3
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)

@@ -5,11 +5,15 @@ from collections.abc import Collection, Iterator, Sequence
 
 from refiner import kinds, labels, patterns
 from refiner.draft import Layout
+from refiner.kinds import Mark
 from refiner.lines import Line, is_asking
 
 _NO_CONTENT = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 _TEXT = frozenset((kinds.TEXT, kinds.ITEM))
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
+#: Without a heading of the pairs, fewer are headings of the article.
+_MIN_ASKING_HEADINGS = 2
+_HEADING_MARKS = (kinds.HASHES, kinds.BOLD)
 _ORDER_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS)
 #: What stands above a question without being one.
 _ABOVE = frozenset((kinds.BLANK, kinds.RULE))
@@ -181,11 +185,8 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
     """Return the first question below a heading, else the first that is marked."""
     marked = None
     alike = None
-    asking = Counter(line.mark for line in lines if _asks(line))
-    asking_marks = set(asking)
-    # A heading of the article may ask as well, but fewer do than there are questions.
-    del asking[kinds.UNMARKED]
-    mark = max(asking, key=asking.__getitem__, default=None)
+    asking = _count_asking_marks(lines)
+    commonest = max(asking, key=asking.__getitem__, default=None)
     is_below_heading = False
     for index, line in enumerate(lines):
         if line.kind is kinds.PAIRS:
@@ -194,12 +195,21 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
             if _asks(line):
                 if is_below_heading:
                     return index
-                if marked is None and line.mark is mark:
+                if marked is None and line.mark is commonest:
                     marked = index
             elif is_below_heading and alike is None and line.mark in _TELLING:
-                alike = index if line.mark in asking_marks else None
+                alike = index if line.mark in asking else None
             is_below_heading = False
     return marked if alike is None else alike
+
+
+def _count_asking_marks(lines: Sequence[Line]) -> Counter[Mark]:
+    """Count by their marks the lines that ask, without headings of the article that ask as well."""
+    asking = Counter(line.mark for line in lines if line.mark is not kinds.UNMARKED and _asks(line))
+    for mark in _HEADING_MARKS:
+        if asking[mark] < _MIN_ASKING_HEADINGS:
+            del asking[mark]
+    return asking
 
 
 #: A line with one of these is a question where the first question has it.

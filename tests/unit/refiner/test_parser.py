@@ -253,6 +253,29 @@ def test_letters_with_a_dot_are_labels_where_they_stand_below_one_another() -> N
     assert context_of(text) == "It is by A. Milne.\n\nA. Milne wrote it."
 
 
+@pytest.mark.parametrize("end", ["", "</"])
+def test_a_cut_inside_the_first_answers_closing_tag_leaves_no_tag_in_the_pair(end: str) -> None:
+    text = "It is a city.\n<question>Which?</question>\n<answer>\nParis\n" + end
+
+    assert pairs_of(text, "length") == [("Which?", "Paris")]
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+@pytest.mark.parametrize("heading", ["## Where does it live?", "**Where does it live?**"])
+def test_a_heading_that_asks_makes_no_pair_of_the_section_below_it(
+    heading: str, finish_reason: str
+) -> None:
+    text = f"# Fox\n\nIt is red.\n\n{heading}\n\nIt lives in woods.\n\n## Food\n\nHens."
+
+    assert isinstance(parse(text, finish_reason), Unparsed)
+
+
+def test_json_below_chatter_that_is_cut_in_its_first_pair_makes_no_record() -> None:
+    text = 'Here you go:\n\n{\n  "context": "It is a city.",\n  "qas": [{"question": "Which?",\n'
+
+    assert describe(parse(text, "length"))["reason"] == Reason.PARSE_TRUNCATED
+
+
 def test_full_width_brackets_number_questions() -> None:
     text = "它是一座城市。\n\n问答：\n\n（1）它在哪里？\n答案：法国\n\n（2）它有多大？\n答案：很大"
 
