@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from refiner import kinds, labels, patterns
+from refiner.headings import find_headings, is_text, is_title
 from refiner.lines import Line
 from refiner.text import plain
 
@@ -11,12 +12,7 @@ from refiner.text import plain
 _MAX_PREFACE_LINES = 4
 #: Longest chatter before the article's heading; what is longer is the article itself.
 _MAX_PREFACE_CHARS = 300
-_MAX_TITLE_CHARS = 80
-_MAX_TITLE_WORDS = 10
 _COLON_ENDS = tuple(labels.COLONS)
-#: After the emphasis of a heading.
-_HEADING_TAIL = labels.COLONS + " "
-_NO_TEXT = frozenset((kinds.BLANK, kinds.HEADING, kinds.RULE, kinds.PAIRS))
 
 
 class Article(NamedTuple):
@@ -33,9 +29,10 @@ def read_article(lines: Sequence[Line]) -> Article:
     A label in a line means nothing here: the line is text.
     """
     lines, leftover = _without_preface(lines)
+    headings = find_headings(lines)
     paragraphs: list[list[str]] = [[]]
-    for line in _without_title(lines):
-        if not _is_text(line) or (line.mark is kinds.BOLD and _is_bold_heading(line.raw)):
+    for index, line in enumerate(lines):
+        if not is_text(line) or index in headings:
             paragraphs.append([])
         elif line.kind is kinds.ITEM:
             paragraphs.append([line.text if line.mark is kinds.BULLET else line.raw])
@@ -53,9 +50,9 @@ def _without_preface(lines: Sequence[Line]) -> tuple[Sequence[Line], list[str]]:
     for index, line in enumerate(lines):
         if line.kind is kinds.ARTICLE or (line.kind is kinds.CONTEXT and num_chars == 0):
             begin = index
-            if line.text and not _is_title(line.text):
+            if line.text and not is_title(line.text):
                 break
-        elif _is_text(line):
+        elif is_text(line):
             num_seen += 1
             num_chars += len(line.raw)
             if begin is not None or num_seen > _MAX_PREFACE_LINES or num_chars > _MAX_PREFACE_CHARS:
@@ -64,16 +61,16 @@ def _without_preface(lines: Sequence[Line]) -> tuple[Sequence[Line], list[str]]:
         return _without_chatter(lines)
     text = lines[begin].text
     first = Line(kinds.TEXT if text else kinds.BLANK, text, text)
-    return [first, *lines[begin + 1 :]], [line.raw for line in lines[:begin] if _is_text(line)]
+    return [first, *lines[begin + 1 :]], [line.raw for line in lines[:begin] if is_text(line)]
 
 
 def _without_chatter(lines: Sequence[Line]) -> tuple[Sequence[Line], list[str]]:
     """Drop a first line that speaks to the user although no heading tells it from the article."""
-    first = next((index for index, line in enumerate(lines) if _is_text(line)), None)
+    first = next((index for index, line in enumerate(lines) if is_text(line)), None)
     if first is None or not _is_chatter(lines[first].raw):
         return lines, []
     rest = lines[first + 1 :]
-    return (rest, [lines[first].raw]) if any(map(_is_text, rest)) else (lines, [])
+    return (rest, [lines[first].raw]) if any(map(is_text, rest)) else (lines, [])
 
 
 def _is_chatter(raw: str) -> bool:
@@ -83,39 +80,3 @@ def _is_chatter(raw: str) -> bool:
         return True
     is_announcement = patterns.CHATTER.match(raw) or patterns.ARTICLE_MENTION.search(raw)
     return raw.endswith(_COLON_ENDS) and is_announcement is not None
-
-
-def _without_title(lines: Sequence[Line]) -> Sequence[Line]:
-    """Drop a first line that is a title although nothing marks it as one."""
-    content = (index for index, line in enumerate(lines) if _is_text(line))
-    first, second = next(content, None), next(content, None)
-    if first is None or second is None:
-        return lines
-    title, below = lines[first].raw, lines[second].raw
-    # Right above a line as long as itself, it is the first line of a wrapped paragraph.
-    is_apart = second > first + 1 or 2 * len(title) < len(below)
-    is_title = lines[first].kind is kinds.TEXT and is_apart and _is_title(title)
-    # A line that goes on below is a wrapped sentence. Of lines that all read as titles, none is.
-    return lines[second:] if is_title and not (below[0].islower() or _is_title(below)) else lines
-
-
-def _is_text(line: Line) -> bool:
-    return line.kind not in _NO_TEXT and (line.kind is not kinds.ARTICLE or bool(line.text))
-
-
-def _is_bold_heading(raw: str) -> bool:
-    """Whether a line that is emphasised as a whole is no sentence."""
-    inner = raw.rstrip(_HEADING_TAIL).strip("*")
-    return "**" not in inner and _is_title(inner.rstrip(_HEADING_TAIL))
-
-
-def _is_title(text: str) -> bool:
-    if len(text) > 2 * _MAX_TITLE_CHARS:
-        return False
-    bare = plain(text)
-    return (
-        0 < len(bare) <= _MAX_TITLE_CHARS
-        and len(bare.split()) <= _MAX_TITLE_WORDS
-        and not bare.endswith(labels.NO_TITLE_ENDS)
-        and not bare[0].islower()
-    )

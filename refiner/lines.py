@@ -34,11 +34,14 @@ _LABEL_KINDS = {
     **dict.fromkeys(labels.ANSWER, kinds.ANSWER),
     **dict.fromkeys(labels.ASIDE, kinds.ASIDE),
 }
+_BEFORE_LABELS = labels.QUALIFIERS | labels.PAIR
 _LABELLED = frozenset((kinds.QUESTION, kinds.ANSWER))
 #: The article may begin on the line of these headings.
 _WITH_TEXT = frozenset((kinds.ARTICLE, kinds.CONTEXT))
 #: Without one of them at its beginning, a line is no label, no heading and no chatter.
 _TELLING_WORDS = KNOWN.union(_LABEL_KINDS, labels.QUALIFIERS, patterns.CHATTER_WORDS)
+#: Of an item whose number is a letter, or written as one.
+_ITEM_ENDS = (")", "、")
 _HEADING_ENDS = labels.COLONS + "*_"
 _COLON_ENDS = tuple(labels.COLONS)
 _QUESTION_ENDS = tuple(labels.QUESTION_MARKS)
@@ -50,16 +53,20 @@ _BETWEEN_LABELS = " ,/|;–—→•-"
 _MARKS = {"number": kinds.NUMBER, "letter": kinds.LETTER}
 _BRACKETS = {")": "(", "）": "（", "}": "{", "]": "["}
 
-_BLANK = Line(kinds.BLANK, "", "")
+#: An empty line.
+BLANK = Line(kinds.BLANK, "", "")
 
 
 def read_lines(text: str) -> list[Line]:
     r"""Return the lines of a text with `\n` line ends; a text that ends in one ends in a BLANK."""
     lines: list[Line] = []
-    for written in collapse(text).split("\n"):
+    text = collapse(text)
+    if patterns.DOTTED_LETTER.search(text):
+        text = patterns.DOTTED_LABELS.sub(r"\1Q:\2A:", text)
+    for written in text.split("\n"):
         row = written.lstrip(" >").rstrip()
         if not row:
-            lines.append(_BLANK)
+            lines.append(BLANK)
             continue
         line = _classify(row)
         if _may_hold_labels(line):
@@ -111,7 +118,7 @@ def _classify(row: str) -> Line:
         return _wordless(row)
     word, position = written.casefold(), head.end()
     is_short = len(row) <= _MAX_ANNOUNCEMENT_CHARS
-    if is_short and (word in labels.QUALIFIERS or row.startswith(") ", position)):
+    if is_short and (word in _BEFORE_LABELS or row.startswith((")", "]"), position)):
         word, position = _qualified(row, word, position)
     elif not word.isascii():
         word = word.rstrip(labels.NUMERALS)
@@ -123,7 +130,7 @@ def _classify(row: str) -> Line:
         found = _heading_of_words(row)
     if found is None and is_short:
         found = _announcement(row)
-    if found is None and not (row[0].isalpha() and row[1:2] != ")"):
+    if found is None and not (row[0].isalpha() and row[1:2] not in _ITEM_ENDS):
         found = _marked(row)
     return found or Line(kinds.TEXT, row, row)
 
@@ -146,7 +153,7 @@ def _qualified(row: str, word: str, position: int) -> tuple[str, int]:
 
 def _wordless(row: str) -> Line:
     if len(row) == 1 and not row.isalnum():
-        return _BLANK  # The bullet of an item that was never written.
+        return BLANK  # The bullet of an item that was never written.
     if patterns.NUMBER_ALONE.match(row) or not any(map(str.isalnum, row)):
         return Line(kinds.RULE, "", row)
     return _marked(row) or Line(kinds.TEXT, row, row)

@@ -6,24 +6,17 @@ from json import JSONDecoder
 from typing import NamedTuple
 
 from contextvqa.records import QA
-from refiner import labels
 from refiner.article import read_article
-from refiner.draft import Draft, Layout, make_qa
-from refiner.lines import is_asking, read_lines
-from refiner.words import words_of
-
-#: Letters of the keys of an article, where no key is made of the words for one.
-_CONTEXT_KEYS = ("content", "text", "body", "paragraphs", "articletext", "wikiarticle")
-_ARTICLE_WORDS = labels.ARTICLE | labels.CONTEXT
-#: Deepest place of a list of pairs, and of a pair that a cut value is closed after.
-_MAX_DEPTH = 4
+from refiner.draft import Draft, Layout
+from refiner.lines import read_lines
+from refiner.values import MAX_DEPTH, context_of, pairs_of
 
 #: Stands around the values of a text that is hardly JSON.
 _SYNTAX = ", \n[]{}"
 #: Where a value may begin: an object anywhere, a list at the start of a line.
 _START = re.compile(r'\{\s*"|^[^\S\n]*+\[(?=\s*[\[{])', re.MULTILINE)
 #: A text that is written as JSON, whatever is wrong with it.
-_JSON = re.compile(r'\A\s*(?:```\s*)?(?:\{\s*"|\[\s*[\[{])|^```json\s*[{\[]', re.MULTILINE)
+_JSON = re.compile(r'^\{\s*"|\A\s*(?:```\s*)?(?:\{\s*"|\[\s*[\[{])|^```json\s*[{\[]', re.MULTILINE)
 #: Beginnings without a pair that are tried. More would make hostile input quadratic.
 _MAX_FAILURES = 3
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)
@@ -114,7 +107,7 @@ def _decode(text: str, begin: int) -> _Found | None:
 
 
 def _found(value: object, begin: int, end: int, *, is_whole: bool) -> _Found:
-    return _Found(_context_of(value), tuple(_pairs_of(value)), begin, end, is_whole)
+    return _Found(context_of(value), tuple(pairs_of(value)), begin, end, is_whole)
 
 
 def _find_end(text: str, begin: int) -> tuple[int, str]:
@@ -130,85 +123,6 @@ def _find_end(text: str, begin: int) -> tuple[int, str]:
                 break
             if not open_closers:
                 return token.end(), ""
-            if mark == "}" and len(open_closers) < _MAX_DEPTH:
+            if mark == "}" and len(open_closers) < MAX_DEPTH:
                 end, closers = token.end(), "".join(reversed(open_closers))
     return end, closers
-
-
-def _pairs_of(value: object, depth: int = 0) -> Iterator[QA]:
-    """Yield the pairs of a value: objects, members that are numbered, questions as keys, lists."""
-    if depth > _MAX_DEPTH:
-        return
-    written: list[tuple[object, object]] = []
-    inner: list[object] = []
-    match value:
-        case [str() as asked, answered] if is_asking(asked):
-            written = [(asked, answered)]
-        case list():
-            inner = value
-        case dict():
-            written = _members_of_pairs(value) or _questions_as_keys(value)
-            inner = [] if written else list(value.values())
-    for question, answer in written:
-        qa = _make_qa(question, answer)
-        if qa:
-            yield qa
-    for item in inner:
-        yield from _pairs_of(item, depth + 1)
-
-
-def _members_of_pairs(value: dict[str, object]) -> list[tuple[object, object]]:
-    """Return question and answer of an object, or several, as in `question1` and `answer1`."""
-    questions: dict[str, object] = {}
-    answers: dict[str, object] = {}
-    for key, item in value.items():
-        letters, digits = _letters(key), "".join(filter(str.isdigit, key))
-        if letters in labels.QUESTION:
-            questions[digits] = item
-        elif letters in labels.ANSWER:
-            answers[digits] = item
-    return [(item, answers[number]) for number, item in questions.items() if number in answers]
-
-
-def _questions_as_keys(value: dict[str, object]) -> list[tuple[object, object]]:
-    asking = [key for key in value if is_asking(key)]
-    # Of questions, not every one need end in a question mark.
-    keys = value if 2 * len(asking) > len(value) else asking
-    return [(key, value[key]) for key in keys]
-
-
-def _letters(key: str) -> str:
-    return "".join(filter(str.isalpha, key)).casefold()
-
-
-def _make_qa(question: object, answer: object) -> QA | None:
-    answers = answer if isinstance(answer, list) else [answer]
-    written = [_on_one_line(item) for item in answers]
-    return make_qa(_on_one_line(question), written)
-
-
-def _on_one_line(value: object) -> str:
-    return " ".join(value.split()) if isinstance(value, str) else ""
-
-
-def _context_of(value: object, depth: int = 0) -> str:
-    """Return the article of a value as paragraphs, else ""."""
-    if depth > _MAX_DEPTH:
-        return ""
-    if isinstance(value, list):
-        return next(filter(None, (_context_of(item, depth + 1) for item in value)), "")
-    if not isinstance(value, dict):
-        return ""
-    named = [item for key, item in value.items() if words_of(key) & _ARTICLE_WORDS]
-    named += [item for key, item in value.items() if _letters(key) in _CONTEXT_KEYS]
-    written = (_paragraphs(item) or _context_of(item, depth + 1) for item in named)
-    found = next(filter(None, written), "")
-    inner = (item for item in value.values() if isinstance(item, dict))
-    return found or next(filter(None, (_context_of(item, depth + 1) for item in inner)), "")
-
-
-def _paragraphs(value: object) -> str:
-    """Return a string as it is, a list of them as paragraphs, anything else as ""."""
-    if isinstance(value, list):
-        return "\n\n".join(item for item in value if isinstance(item, str))
-    return value if isinstance(value, str) else ""

@@ -6,15 +6,15 @@ ends, take the article from what stands before, then collect each question's lin
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 from contextvqa.records import QA
-from refiner import kinds, labels, patterns
+from refiner import kinds, patterns
 from refiner.article import read_article
-from refiner.draft import Draft, Layout, make_qa
-from refiner.kinds import Mark
-from refiner.lines import Line, is_asking, read_lines
+from refiner.draft import Draft, Layout
+from refiner.lines import BLANK, Line, read_lines
+from refiner.pair import STRUCTURE, TEXT, Pair
 from refiner.questions import find_questions, find_start
 
 #: From the most certain layout to the least: the first that finds a pair counts.
@@ -26,10 +26,6 @@ _LAYOUTS = (
 )
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
 _WITH_QUESTION_LABELS = (Layout.LABELLED, Layout.LABELLED_QUESTIONS)
-_TEXT = frozenset((kinds.TEXT, kinds.ITEM, kinds.QUESTION))
-_BULLETS = frozenset(labels.BULLETS)
-_COLON_ENDS = tuple(labels.COLONS)
-_STRUCTURE = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 
 
 def read_written(text: str, *, is_cut: bool) -> Draft:
@@ -43,9 +39,24 @@ def read_written(text: str, *, is_cut: bool) -> Draft:
 
     """
     lines = read_lines(text)
+    draft = _read_lines(lines, is_cut=is_cut)
+    below = _find_article_below(lines) if draft.qas and not draft.context else 0
+    if not below:
+        return draft
+    turned = _read_lines([*lines[below:], BLANK, *lines[:below]], is_cut=False)
+    return turned._replace(is_truncated=is_cut) if turned.qas and turned.context else draft
+
+
+def _find_article_below(lines: Sequence[Line]) -> int:
+    """Return the index of the last heading of the article, which is then below the pairs, or 0."""
+    headings = [index for index, line in enumerate(lines) if line.kind is kinds.ARTICLE]
+    return headings[-1] if headings else 0
+
+
+def _read_lines(lines: list[Line], *, is_cut: bool) -> Draft:
     best = Layout.UNLABELLED, len(lines), _Pairs((), [])
     for layout in _LAYOUTS:
-        if layout is Layout.LABELLED_QUESTIONS and best[2].qas:
+        if layout is Layout.LABELLED_QUESTIONS and best[0] is Layout.LABELLED and best[2].qas:
             continue  # The same questions.
         questions = find_questions(lines, layout)
         start = find_start(lines, questions, layout) if questions else None
@@ -54,7 +65,7 @@ def read_written(text: str, *, is_cut: bool) -> Draft:
         pairs = _read_pairs(lines[start:], start, questions, layout, is_cut=is_cut)
         if len(pairs.qas) > len(best[2].qas) or not (best[2].qas or best[1] < start):
             best = layout, start, pairs
-        if layout is Layout.LABELLED and pairs.qas and pairs.are_all:
+        if pairs.are_all and layout in _WITH_ANSWER_LABELS and pairs is best[2]:
             break
     layout, start, pairs = best
     article = read_article(lines[:start])
@@ -66,7 +77,8 @@ class _Pairs(NamedTuple):
 
     qas: tuple[QA, ...]
     leftover: list[str]
-    #: No question has a second answer, which might be that of another question.
+    #: No question has a second answer, which might be that of another question; without a label,
+    #: none is without an answer either.
     are_all: bool = False
 
 
@@ -78,34 +90,37 @@ def _read_pairs(
     if is_cut and _begins_as(lines[max(questions) - start], lines[-1]):
         lines = [*lines[:-1], lines[-1]._replace(kind=kinds.ASIDE)]
     pairs, leftover = _collect(lines, start, questions, is_answer_labelled=is_labelled)
-    if is_cut and pairs and not pairs[-1].is_ended:
-        leftover.extend(pairs.pop().lines)
-    _deal_answers(pairs, layout)
+    is_unfinished = bool(pairs) and is_cut and not pairs[-1].is_ended
+    last = _deal_answers(pairs, layout, is_cut=is_cut)
+    if is_unfinished:
+        leftover.extend(pairs.pop(last).lines)
     qas = [qa for pair in pairs if (qa := pair.to_qa(leftover))]
     # Where most questions have no answer and no label, they are hardly questions of pairs.
     is_doubtful = layout not in _WITH_QUESTION_LABELS and 2 * len(qas) < len(pairs)
     if is_doubtful:
-        return _Pairs((), [line.raw for line in lines if line.kind not in _STRUCTURE])
-    are_all = max(len(pair.answers) for pair in pairs) <= 1 if pairs else False
+        return _Pairs((), [line.raw for line in lines if line.kind not in STRUCTURE])
+    are_all = bool(qas) and all(len(pair.answers) <= 1 for pair in pairs)
+    if layout is Layout.LABELLED_ANSWERS:
+        are_all = are_all and 1 < len(qas) == len(pairs)
     return _Pairs(tuple(qas), leftover, are_all)
 
 
 def _collect(
     lines: Sequence[Line], start: int, questions: Collection[int], *, is_answer_labelled: bool
-) -> tuple[list["_Pair"], list[str]]:
+) -> tuple[list[Pair], list[str]]:
     """Return each question with the lines that belong to it, and the lines that belong to none."""
-    pairs: list[_Pair] = []
+    pairs: list[Pair] = []
     leftover: list[str] = []
     for index, line in enumerate(lines, start):
         if index in questions:
-            pairs.append(_Pair.begin(line, is_answer_labelled=is_answer_labelled))
+            pairs.append(Pair.begin(line, is_answer_labelled=is_answer_labelled))
         elif line.kind is kinds.BLANK:
             if pairs:
                 pairs[-1].num_blanks += 1
         elif pairs:
             if not pairs[-1].takes(line, is_answer_labelled=is_answer_labelled):
                 leftover.append(line.raw)
-        elif line.kind not in _STRUCTURE:
+        elif line.kind not in STRUCTURE:
             leftover.append(line.raw)
     return pairs, leftover
 
@@ -113,123 +128,31 @@ def _collect(
 def _begins_as(question: Line, cut: Line) -> bool:
     """Whether the last line of a cut text is how another question began, up to its number."""
     begun = patterns.DIGITS.sub("", cut.raw)
-    is_text = cut.kind in _TEXT and cut.kind is not question.kind
+    is_text = cut.kind in TEXT and cut.kind is not question.kind
     return is_text and patterns.DIGITS.sub("", question.raw).startswith(begun)
 
 
-def _deal_answers(pairs: list["_Pair"], layout: Layout) -> None:
-    """Give every question its own answer where one list of all answers follows the last one."""
+def _deal_answers(pairs: list[Pair], layout: Layout, *, is_cut: bool) -> int:
+    """
+    Give every question its own answer where one list of all answers follows the last one.
+
+    Returns:
+        The index of the last pair with an answer, which comes early where the list is cut.
+
+    """
     if not pairs or pairs[0].answers:
-        return
+        return -1
     answered = [index for index, pair in enumerate(pairs) if pair.answers]
     if len(answered) != 1:
-        return
+        return -1
     # Below them, chatter may ask something as well.
     pairs = pairs[: answered[0] + 1]
     last = pairs[-1]
     answers = [lines for lines in last.answers if any(lines)]
     is_list_of_last = last.is_listed and layout in _WITH_QUESTION_LABELS
-    if len(answers) == len(pairs) and not is_list_of_last:
-        for pair, lines in zip(pairs, answers, strict=True):
-            pair.answers = [lines]
-
-
-@dataclass(slots=True)
-class _Pair:
-    """A question and the lines after it, up to the next question."""
-
-    question: list[str]
-    #: One entry per item of a list of answers, each the lines it is written on.
-    answers: list[list[str]] = field(default_factory=list)
-    num_blanks: int = 0
-    #: What the items of a list of answers begin with.
-    mark: Mark = kinds.UNMARKED
-    is_closed: bool = False
-
-    @classmethod
-    def begin(cls, line: Line, *, is_answer_labelled: bool) -> "_Pair":
-        """Return the pair whose question a line begins, with its answer where that has no label."""
-        on_one_line = None if is_answer_labelled else patterns.ASKED_AND_ANSWERED.match(line.text)
-        if on_one_line is None:
-            return cls([line.text] if line.text else [])
-        return cls([on_one_line["question"]], [[on_one_line["bracketed"] or on_one_line["answer"]]])
-
-    def takes(self, line: Line, *, is_answer_labelled: bool) -> bool:
-        """Add a line that is not blank; return whether it belongs here, or is no text at all."""
-        if line.kind is kinds.ANSWER:
-            self._begin_answer(line.text)
-            return True
-        if line.kind not in _TEXT:
-            self.is_closed = self.is_closed or self._is_answered()
-            return line.kind in _STRUCTURE
-        if self.answers or not (is_answer_labelled or self._is_asked_on(line)):
-            return self._answers(line)
-        self.question.append(line.raw if self.question else line.text)
-        return True
-
-    def _begin_answer(self, text: str) -> None:
-        """Take what stands behind an answer's label: a list may begin there."""
-        self.num_blanks, self.is_closed = 0, False
-        item = patterns.ITEM.match(text) if text[:1] in _BULLETS else None
-        if item:
-            self.mark, text = kinds.BULLET, text[item.end() :]
-        if not (self.answers and not self.answers[-1]):
-            self.answers.append([])
-        if text:
-            self.answers[-1].append(text)
-
-    def _answers(self, line: Line) -> bool:
-        """Add a line to the answer; return whether it is part of it."""
-        self.is_closed = self.is_closed or (self._is_answered() and self._ends_before(line))
-        if self.is_closed:
-            return False
-        self.num_blanks = 0
-        if line.kind is kinds.ITEM:
-            self.mark = line.mark
-            self.answers.append([line.text])
-        elif self.answers:
-            self.answers[-1].append(line.raw)
-        else:
-            self.answers.append([line.raw])
-        return True
-
-    def _is_asked_on(self, line: Line) -> bool:
-        """Whether the question goes on in a line: it has not begun, or its question mark comes."""
-        if not self.question:
-            return True
-        return not self.num_blanks and is_asking(line.raw) and not is_asking(self.question[-1])
-
-    def _ends_before(self, line: Line) -> bool:
-        """Whether a line is no part of the answer: below an empty line, or an item out of place."""
-        if not self.answers[-1]:
-            return False  # Another label of an answer stands right above.
-        if line.kind is not kinds.ITEM:
-            return self.num_blanks > 0
-        if self.is_listed:
-            return line.mark is not self.mark
-        return not self.answers[-1][-1].endswith(_COLON_ENDS)
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether the answer is a list of items."""
-        return self.mark is not kinds.UNMARKED
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether the text itself shows that the answer goes no further."""
-        return self._is_answered() and (self.is_closed or self.num_blanks > int(self.is_listed))
-
-    @property
-    def lines(self) -> list[str]:
-        """What was taken."""
-        return [*self.question, *(line for lines in self.answers for line in lines)]
-
-    def to_qa(self, leftover: list[str]) -> QA | None:
-        """Return the pair; where it is none, add its lines to the leftover."""
-        qa = make_qa(" ".join(self.question), [" ".join(lines) for lines in self.answers])
-        if qa is None:
-            leftover.extend(self.lines)
-        return qa
-
-    def _is_answered(self) -> bool:
-        return any(map(any, self.answers))
+    is_dealt = len(answers) == len(pairs) or (is_cut and len(answers) < len(pairs))
+    if is_list_of_last or not is_dealt:
+        return -1
+    for pair, lines in zip_longest(pairs, answers):
+        pair.answers = [lines] if lines else []
+    return len(answers) - 1

@@ -6,6 +6,7 @@ labelled lines, and the lines are read. What every reader hands back is a draft;
 """
 
 from dataclasses import dataclass
+from html import unescape
 
 from contextvqa.errors import Reason
 from contextvqa.records import ContextVQA
@@ -98,6 +99,8 @@ def _read_lines(text: str, *, is_cut: bool) -> Draft:
     is_tagged = is_table = False
     if "<" in text or "[" in text:
         text, is_tagged = write_out_tags(text)
+    if "&" in text:
+        text = unescape(text)
     if "|" in text:
         text, is_table = write_out_tables(text)
     draft = read_written(text, is_cut=is_cut)

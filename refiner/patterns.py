@@ -17,6 +17,12 @@ _LABEL_WORDS = labels.QUESTION | labels.ANSWER
 _ANY_LABEL_WORD = _any(word.upper() for word in _LABEL_WORDS)
 _LONG_LABEL_WORD = "(?i:" + _any(word for word in _LABEL_WORDS if len(word) > 1) + ")"
 _QUALIFIER = "(?i:(?:" + _any(labels.QUALIFIERS) + ") (?=" + _any(labels.ANSWER) + r")\b)"
+_REMARK = rf"(?<=[(\[])(?!{_LONG_LABEL_WORD}\b)[^\W\d_]{{2,20}}[)\]]:?[*_]{{0,3}} [*_]{{0,3}}"
+_PAIR_NUMBER = (
+    rf"(?i:(?:{_any(labels.PAIR)})(?: pair)?) #?\d{{1,3}}[:.)]?[*_]{{0,3}} [*_\-–]{{0,3}} ?"
+    rf"(?={_LONG_LABEL_WORD}\b|Q\b)"
+)
+_NUMERAL = f"[{labels.NUMERALS}]{{1,3}}、"
 _COLON = f"[{labels.COLONS}]"
 _DASH = f"[{labels.DASHES}]"
 _NUMBER_END = f"[{labels.NUMBER_ENDS}]"
@@ -42,31 +48,43 @@ PART = re.compile(
     re.DOTALL,
 )
 #: Whatever stands before a line's first word: bullets, numbers, hashes, stars, brackets.
-HEAD = re.compile(r"[\W\d_]*+(?P<word>[^\W\d_]+)?")
-#: As above, and what may stand before a label: "a) Question", "Correct answer".
-QUALIFIED_HEAD = re.compile(rf"[\W\d_]*+(?:[a-zA-Z]\) )?(?:{_QUALIFIER})?(?P<word>[^\W\d_]+)")
+HEAD = re.compile(rf"(?:{_NUMERAL})?[\W\d_]*+(?P<word>[^\W\d_]+)?")
+#: As above, and what may stand before a label: "a) Question", "(Easy) Question", "Pair 1:
+#: Question", "Correct answer".
+QUALIFIED_HEAD = re.compile(
+    rf"[\W\d_]*+(?:[a-zA-Z]\) |{_REMARK})?(?:{_PAIR_NUMBER}|{_QUALIFIER})?(?P<word>[^\W\d_]+)"
+)
 COLON = re.compile(_COLON)
 ITEM = re.compile(
-    rf"(?:[{labels.BULLETS}]|[-=]>) (?:\[[ xX]\] )?(?=\S)|(?P<letter>\(?[a-zA-Z]\) (?=\S))"
-    rf"|(?P<number>[*_]{{0,2}}\(?\d{{1,3}}{_NUMBER_END}[*_]{{0,2}})(?: (?=\S)|(?=[^\s\d.)]))"
+    rf"(?:[{labels.BULLETS}{labels.PICTURES}]|[-=]>) (?:\[[ xX]\] )?(?=\S)|(?P<letter>\(?[a-zA-Z]\) (?=\S))"
+    rf"|(?P<number>[*_]{{0,2}}(?:[(（]?\d{{1,3}}{_NUMBER_END}|{_NUMERAL})[*_]{{0,2}})(?: (?=\S)|(?=[^\s\d.)]))"
 )
 HASHED = re.compile(r"(?:# |#{2,6}(?!#)) ?|={2,6} ")
 #: A number that heads what stands on the lines below.
 NUMBER_ALONE = re.compile(rf"[*_#]{{0,4}} ?\(?\d{{1,3}}{_NUMBER_END}[*_]{{0,2}}\Z")
 #: Between a label's word and what it labels: number, remark, colon, emphasis around either.
 SEPARATOR = re.compile(
-    rf"(?:\([se]s?\))?[*_`\"]{{0,3}} ?(?P<number>(?!(?<=[*_] )\d+(?::\d|\Z))\.?[(#]{{0,2}}\d{{1,3}}\)?)?{_EMPHASIS} ?"
-    rf"(?:\([^()]{{1,60}}\){_EMPHASIS} ?(?={_COLON}))?"
+    rf"(?:\([se]s?\)| [Kk]ey\b| KEY\b)?[*_`\"]{{0,3}} ?(?:N[or]?[.°º] ?)?"
+    rf"(?P<number>(?!(?<=[*_] )\d+(?::\d|\Z))\.?[(#]{{0,2}}\d{{1,3}}\)?(?:(?:/| of )\d{{1,3}})?)?"
+    rf"{_EMPHASIS} ?(?:[(\[][^()\[\]]{{1,60}}[)\]]{_EMPHASIS} ?(?={_COLON}))?"
     rf"(?:{_COLON}|[】\]]{_COLON}?|(?(number){_NUMBER_END}|(?!))|{_LABEL_DASH}|(?<=[*_]) |(?<=\.\d) |\Z"
     r"|(?:(?<=\b[Aa]ns)|(?<=\bANS)|(?<=\b[Qq]ues))\. )"
     rf"{_EMPHASIS} ?"
 )
-#: As above without any sign, which only a question's own question mark makes believable.
+#: Found in half the time that `in` takes in a whole text.
+DOTTED_LETTER = re.compile(r"Q\.")
+#: "Q. " and "A. " on lines below one another: alone, either may begin a sentence.
+DOTTED_LABELS = re.compile(
+    rf"^([^\w\n]*)Q\.([*_]{{0,3}} (?:[^\n]*|[^\n]*{_QUESTION_MARK}[*_\"”»）)]{{0,4}}\n)\n[^\w\n]*)A\.(?=[*_]{{0,3}} )",
+    re.MULTILINE,
+)
+#: As SEPARATOR, without any sign, which only a question's own question mark makes believable.
 BARE_SEPARATOR = re.compile(r" (?:\d{1,3} )?(?=[A-Z])|\.? ?\d{1,3}\.? (?=\S)")
 _SIGN = rf"(?:{_DASH}+|[-=]>|[→➔➜➤⇒])"
 #: A question and the answer behind it, neither with a label.
 ASKED_AND_ANSWERED = re.compile(
-    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?=[ :])|[？][*_]*|\.[*_]*(?= {_SIGN} ))) ?"
+    rf"(?P<question>.*(?:{_QUESTION_MARK}[*_\"”»）)]*(?=[ :])|[？][*_]*|\.[*_]*(?= {_SIGN} )"
+    rf"|\.(?= [*_]{{1,3}}[^*_]+[*_]{{1,3}}\Z))) ?"
     rf"(?:(?:{_SIGN}|[:：=|•/]) ?)?"
     r"(?:\((?P<bracketed>[^()]+)\)|(?P<answer>[^\s*_].*|[*_]+[^\s*_].*))\Z",
     re.DOTALL,
@@ -74,8 +92,11 @@ ASKED_AND_ANSWERED = re.compile(
 #: Without one of these, a row holds no label inside.
 LABEL_SIGN = re.compile(rf"{_COLON}|\d{_NUMBER_END}")
 
-_AGREEMENT = rf"(?:{_any(labels.AGREEMENTS)}) ?[,.!:;，。！：、]"
-#: How a chat model's words to its user begin.
+_AGREEMENT = (
+    rf"(?:(?:{_any(labels.AGREEMENTS)}) ?[,.!:;，。！：、]"
+    rf"|(?:let me|I will|I['’]ll) (?:now |first )?(?:{_any(labels.TO_WRITE)})\b)"
+)
+#: How a chat model's words to its user begin: it agrees, or says what it is about to do.
 AGREEMENT = re.compile(rf"[*_¡]*{_AGREEMENT}", re.IGNORECASE)
 CHATTER_WORDS = frozenset(
     WORD.findall(phrase)[0] for phrase in (*labels.AGREEMENTS, *labels.ANNOUNCEMENTS)

@@ -1,14 +1,20 @@
 """Which lines begin a question, and where the pairs begin, in each of the line layouts."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from refiner import kinds, patterns
+from refiner import kinds, labels, patterns
 from refiner.draft import Layout
+from refiner.kinds import Mark
 from refiner.lines import Line, is_asking
 
 _NO_CONTENT = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 _TEXT = frozenset((kinds.TEXT, kinds.ITEM))
 _WITH_ANSWER_LABELS = (Layout.LABELLED, Layout.LABELLED_ANSWERS)
+#: Without a heading of the pairs, fewer are headings of the article.
+_MIN_ASKING_HEADINGS = 2
+_HEADING_MARKS = (kinds.HASHES, kinds.BOLD)
+_ORDER_ENDS = tuple(labels.SENTENCE_ENDS + labels.COLONS)
 #: What stands above a question without being one.
 _ABOVE = frozenset((kinds.BLANK, kinds.RULE))
 
@@ -70,7 +76,10 @@ def _first_with_labelled_answer(
     question = None
     for index, line in enumerate(lines):
         if index in questions:
-            question = index
+            # Of questions right below one another, the first, if it certainly is one: the answers
+            # to all of them may stand below.
+            if question is None or is_right_above or not is_asking(lines[question].text):
+                question = index
         elif question is None or line.kind in _NO_CONTENT:
             continue
         elif line.kind is kinds.ANSWER:
@@ -167,7 +176,7 @@ def _unlabelled(lines: Sequence[Line]) -> Iterator[int]:
     for index in range(first, len(lines)):
         line = lines[index]
         if line.kind in _TEXT or line.mark is not kinds.UNMARKED:
-            is_alike = mark in _TELLING and line.mark is mark
+            is_alike = line.mark is mark and (mark in _TELLING or _orders(line.text))
             if is_alike or _asks(line):
                 yield index
 
@@ -176,7 +185,8 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
     """Return the first question below a heading, else the first that is marked."""
     marked = None
     alike = None
-    asking_marks = {line.mark for line in lines if _asks(line)}
+    asking = _count_asking_marks(lines)
+    commonest = max(asking, key=asking.__getitem__, default=None)
     is_below_heading = False
     for index, line in enumerate(lines):
         if line.kind is kinds.PAIRS:
@@ -185,16 +195,32 @@ def _first_unlabelled(lines: Sequence[Line]) -> int | None:
             if _asks(line):
                 if is_below_heading:
                     return index
-                if marked is None and line.mark is not kinds.UNMARKED:
+                if marked is None and line.mark is commonest:
                     marked = index
             elif is_below_heading and alike is None and line.mark in _TELLING:
-                alike = index if line.mark in asking_marks else None
+                alike = index if line.mark in asking else None
             is_below_heading = False
     return marked if alike is None else alike
 
 
+def _count_asking_marks(lines: Sequence[Line]) -> Counter[Mark]:
+    """Count by their marks the lines that ask, without headings of the article that ask as well."""
+    asking = Counter(line.mark for line in lines if line.mark is not kinds.UNMARKED and _asks(line))
+    for mark in _HEADING_MARKS:
+        if asking[mark] < _MIN_ASKING_HEADINGS:
+            del asking[mark]
+    return asking
+
+
 #: A line with one of these is a question where the first question has it.
 _TELLING = frozenset((kinds.NUMBER, kinds.HASHES, kinds.BOLD))
+
+
+def _orders(text: str) -> bool:
+    """Whether a text is a task rather than a question: "Name its architect."."""
+    head = patterns.HEAD.match(text)
+    is_order = head is not None and (head["word"] or "").casefold() in labels.ORDERS
+    return is_order and text.rstrip("*_ ").endswith(_ORDER_ENDS)
 
 
 def _asks(line: Line) -> bool:

@@ -12,11 +12,11 @@ KNOWN = _PAIRS | _ARTICLE
 
 def words_of(text: str) -> set[str]:
     """Return the words of a text, casefolded; those written without spaces, apart."""
-    words = set(map(str.casefold, patterns.WORD.findall(text)))
+    words = set(patterns.WORD.findall(text.casefold()))
     if text.isascii():
         return words
     parts = {part for word in words for part in patterns.PART.findall(word)}
-    return parts.difference(labels.JOINTS)
+    return parts.difference(labels.JOINTS, labels.NUMERALS)
 
 
 def names_pairs(words: set[str]) -> bool:

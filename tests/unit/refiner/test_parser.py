@@ -171,6 +171,10 @@ def test_titles_and_headings_do_not_leak_into_the_article(heading: str) -> None:
         "#1 in its forest, it is feared.",
         "Is it shy? A: it depends.",
         "**The fox** is *very* red.",
+        "A. vulpes is its other name.",
+        "Q. robur is the oak it sleeps below.",
+        "Example 1 of its kind lives in Rome.",
+        '"It is red," said he.',
     ],
 )
 def test_article_text_that_looks_like_a_label_stays(sentence: str) -> None:
@@ -179,6 +183,113 @@ def test_article_text_that_looks_like_a_label_stays(sentence: str) -> None:
     plain = sentence.replace("*", "")
     assert context_of(text) == f"{plain} {plain}\n\nIt is red."
     assert pairs_of(text) == [("What is it?", "a fox")]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "It has:\n\nFur\n\nThe ears are large.",
+        "Fur\n\nEars\n\nTail\n\nThe ears are large.",
+        "It has\nFur and more than that\nThe ears are large.",
+        "Fur and two ears, of which both\nare large. They hear well.",
+        "1. Fur\n2. Ears\n\nThe ears are large.",
+        "- Fur\n\n- Ears\n\n- Tail",
+        "It has:\n\n- fur",
+        "Its old name reads:\n\nReynard the fox, as poets call it.",
+        "| Fur | red |\n|---|---|\n| The ears of it | large |",
+    ],
+)
+def test_short_lines_that_head_nothing_stay(written: str) -> None:
+    text = f"The fox is an animal.\n\n{written}\n\nQ: What?\nA: a fox"
+
+    words = re.findall(r"\w+", context_of(text))
+    assert words == re.findall(r"\w+", f"The fox is an animal. {written}")
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "Habitat",
+        "2. Habitat",
+        "*Where does it live?*",
+        "➤ Habitat",
+        "## Where?",
+        "**Where?**",
+        "Habitat:",
+        "Where?",
+    ],
+)
+def test_a_line_that_heads_a_section_goes(heading: str) -> None:
+    text = f"The fox is red.\n\n{heading}\n\nIt lives in woods.\n\nQ: What?\nA: a fox"
+
+    assert context_of(text) == "The fox is red.\n\nIt lives in woods."
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Pytanie", "Odpowiedź"),
+        ("Soru 1", "Cevap 1"),
+        ("Pertanyaan", "Jawaban"),
+        ("سؤال", "جواب"),
+        ("문제 1", "정답"),
+        ("Question No. 1", "Answer No. 1"),
+        ("Question 1 of 3", "Answer"),
+        ("Question [Hard]", "Answer"),
+        ("[Hard] Question", "Answer"),
+        ("QA Pair 1: Question", "Answer"),
+    ],
+)
+def test_labels_of_other_languages_and_with_remarks_are_labels(question: str, answer: str) -> None:
+    text = f"It is a city.\n\n{question}: Which?\n{answer}: Paris"
+
+    assert pairs_of(text) == [("Which?", "Paris")]
+
+
+def test_letters_with_a_dot_are_labels_where_they_stand_below_one_another() -> None:
+    text = "It is by A. Milne.\n\nA. Milne wrote it.\n\nQ. Who wrote it?\n\nA. A. A. Milne"
+
+    assert pairs_of(text) == [("Who wrote it?", "A. A. Milne")]
+    assert context_of(text) == "It is by A. Milne.\n\nA. Milne wrote it."
+
+
+@pytest.mark.parametrize("end", ["", "</"])
+def test_a_cut_inside_the_first_answers_closing_tag_leaves_no_tag_in_the_pair(end: str) -> None:
+    text = "It is a city.\n<question>Which?</question>\n<answer>\nParis\n" + end
+
+    assert pairs_of(text, "length") == [("Which?", "Paris")]
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+@pytest.mark.parametrize("heading", ["## Where does it live?", "**Where does it live?**"])
+def test_a_heading_that_asks_makes_no_pair_of_the_section_below_it(
+    heading: str, finish_reason: str
+) -> None:
+    text = f"# Fox\n\nIt is red.\n\n{heading}\n\nIt lives in woods.\n\n## Food\n\nHens."
+
+    assert isinstance(parse(text, finish_reason), Unparsed)
+
+
+def test_json_below_chatter_that_is_cut_in_its_first_pair_makes_no_record() -> None:
+    text = 'Here you go:\n\n{\n  "context": "It is a city.",\n  "qas": [{"question": "Which?",\n'
+
+    assert describe(parse(text, "length"))["reason"] == Reason.PARSE_TRUNCATED
+
+
+def test_full_width_brackets_number_questions() -> None:
+    text = "它是一座城市。\n\n问答：\n\n（1）它在哪里？\n答案：法国\n\n（2）它有多大？\n答案：很大"
+
+    assert pairs_of(text) == [("它在哪里？", "法国"), ("它有多大？", "很大")]
+
+
+def test_an_article_below_the_pairs_may_be_cut() -> None:
+    text = "## Q&A\n\nQ: Which?\nA: Paris\n\n## Article\n\nIt is a ci"
+
+    parsed = parse(text, "length")
+    assert isinstance(parsed, Parsed)
+    assert parsed.is_truncated
+    assert pairs_of(text, "length") == [("Which?", "Paris")]
+    assert context_of(text) == "It is a ci"
 
 
 def test_the_first_sentence_on_the_headings_own_line_stays() -> None:
@@ -443,6 +554,8 @@ HOSTILE = [
     *("---\n", "```json\n", "<think>", "</think>", "[", '{"', '{"a":', "[{", '{"" ', '\\"', '"'),
     *("|", "|a", "Question|Answer\n", "a|b\n", "<b>", "<q>", "</q>", "<td>", "</td>\n", "[/a]"),
     *("Answer:\n", "Q: a\nA: b\n\nx\n\n", "1. a\n", "[[", "\n[[", ' {"a": 1}', "\\"),
+    *("Q. a?\nA. b\n", "Q. ?", "| a? | b |\n", "|--|\n", "Pair 1: ", "(a) ", "一、", "🔹 a\n\n"),
+    *("Fox\n\n", "*Fox?*\n\n", "<|q|>", "<answer>", "&amp;", "A1: b\n", "a? **b**", "Name. "),
     *('{"qas": [', "Question ", "? **", "（", "Q: a\nA:\n- b\n", "Answers\n", "**a**\n", "问"),
 ]
 
