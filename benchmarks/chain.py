@@ -3,7 +3,7 @@ The work that every queue carries in `benchmarks.queues`: two stages, the same p
 
 Stage 1 (generate) turns a record into a generation without a model, stage 2 (refine) parses the
 text and appends one line, on disk before the job may count as done. It runs in the environments of
-peers too, which have nothing of ours installed but what `refiner.parser` needs.
+peers too, which have nothing of ours installed but what `refiner.parser.parsing` needs.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from refiner.parser import Parsed, parse
+from refiner.parser.parsing import Parsed, parse
 
 #: Name of the run, and of the model that its records ask for.
 RUN, MODEL = "benchmark", "instant"

@@ -15,7 +15,7 @@ from contextvqa.progress import say
 
 #: Inline script metadata, as PEP 723 defines it.
 METADATA = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-#: What `refiner.parser` needs: the same for all, so that parsing costs all the same.
+#: What `refiner.parser.parsing` needs: the same for all, so that parsing costs all the same.
 PARSER_NEEDS = ("msgspec", "orjson")
 #: A download that hangs must not hold up the others.
 INSTALL_TIMEOUT_S = 300.0

@@ -30,7 +30,7 @@ from contextvqa.run_directory import RunDirectory
 from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Sampling
 from refiner.gates.judge import judge
-from refiner.parser import Parsed, parse
+from refiner.parser.parsing import Parsed, parse
 
 NUM_TEXTS = 20_000
 NUM_RECORDS = 20_000

@@ -16,7 +16,7 @@ import orjson
 
 from contextvqa.gates import NAMES, PRESETS, Quality, read_actions
 from refiner.gates.judge import judge
-from refiner.parser import Parsed, parse
+from refiner.parser.parsing import Parsed, parse
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from contextvqa.records import ContextVQA, Generation, ImageRecord, Rejection, R
 from contextvqa.run_config import RunConfig
 from contextvqa.sink import Line
 from refiner.gates.judge import judge
-from refiner.parser import Parsed, parse
+from refiner.parser.parsing import Parsed, parse
 
 #: How one attempt ended: what its line would be.
 Ending = Result | Rejection

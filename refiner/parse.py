@@ -12,7 +12,7 @@ import orjson
 
 from contextvqa.errors import SinkError, UsageError
 from contextvqa.records import RecordId, to_line
-from refiner.parser import Parsed, parse
+from refiner.parser.parsing import Parsed, parse
 
 _EXPECTED = 'a JSON object with "id" and "vqa"'
 _STDIN = "-"

@@ -16,10 +16,10 @@ from contextvqa.run_config import RunConfig
 from contextvqa.run_directory import RunDirectory
 from contextvqa.settings import Cores, Gates, Store
 from contextvqa.sink import Line, Sink
-from refiner.comparison import Change, Comparison
-from refiner.replay import Replay
-from refiner.replay_processes import ReplayProcesses
-from refiner.replay_source import CHUNK_BYTES, ReplaySource
+from refiner.replay.comparison import Change, Comparison
+from refiner.replay.processes import ReplayProcesses
+from refiner.replay.replaying import Replay
+from refiner.replay.source import CHUNK_BYTES, ReplaySource
 
 #: Bytes of lines that one write and one fsync make durable: a second's work of a few cores.
 WRITE_BYTES = 4 << 20

@@ -11,7 +11,7 @@ from contextvqa.gates import Action, Quality, code_of
 from contextvqa.records import QA, Checks
 from refiner.gates.table import GATES, Evidence, Gate
 from refiner.gates.texts import Span, read_article, read_pair
-from refiner.parser import Parsed
+from refiner.parser.parsing import Parsed
 
 
 class Finding(NamedTuple):

@@ -7,8 +7,8 @@ No more than a reading of the first lines; docs/quality.md says what it misses.
 import re
 from typing import NamedTuple
 
-from refiner import labels
 from refiner.gates.folding import UNSPACED, Folded, bare, find_phrase, fold
+from refiner.parser import labels
 
 #: Characters of a raw text in which its title stands, and lines of them.
 _HEAD_CHARS = 400

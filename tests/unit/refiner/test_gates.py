@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from contextvqa.errors import Reason
 from contextvqa.gates import NAMES, Action, Quality, code_of
 from contextvqa.records import QA, ContextVQA
-from refiner.draft import Layout
 from refiner.gates.judge import Judged, judge
 from refiner.gates.table import GATES
-from refiner.parser import Parsed
+from refiner.parser.draft import Layout
+from refiner.parser.parsing import Parsed
 
 #: Everything is noted, nothing dropped.
 FLAG_ALL = Quality(actions=dict.fromkeys(NAMES, Action.FLAG))

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from contextvqa.errors import Reason
-from refiner.parser import Parsed, ParsedText, Unparsed, parse
+from refiner.parser.parsing import Parsed, ParsedText, Unparsed, parse
 
 RAW_TEXTS = Path(__file__).parents[2] / "data" / "raw_texts"
 

@@ -13,7 +13,7 @@ from contextvqa.run_config import RunConfig
 from contextvqa.settings import Sampling
 from contextvqa.sink import Line
 from refiner.conclusion import conclude, conclude_rejected
-from refiner.replay import Item, Replay
+from refiner.replay.replaying import Item, Replay
 from tests.support import generation_of
 
 RECORD = ImageRecord(

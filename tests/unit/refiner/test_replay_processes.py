@@ -10,8 +10,8 @@ from contextvqa.gates import Quality
 from contextvqa.records import ImageRecord, Rejection
 from contextvqa.run_config import RunConfig
 from contextvqa.settings import Sampling
-from refiner.replay import Item, Replay
-from refiner.replay_processes import ReplayProcesses
+from refiner.replay.processes import ReplayProcesses
+from refiner.replay.replaying import Item, Replay
 
 ORIGIN = RunConfig.new("old", "m", Sampling())
 REPLAY = Replay(ORIGIN, ORIGIN.reparsed("new", Quality()))

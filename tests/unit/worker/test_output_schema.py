@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contextvqa.settings import Sampling
-from refiner.parser import Parsed, parse
+from refiner.parser.parsing import Parsed, parse
 from worker.engine import sampling_parameters
 from worker.output_schema import MAX_PAIRS, OUTPUT_SCHEMA, structured_outputs
 

@@ -6,10 +6,10 @@ from json import JSONDecoder
 from typing import NamedTuple
 
 from contextvqa.records import QA
-from refiner.article import read_article
-from refiner.draft import Draft, Layout
-from refiner.lines import read_lines
-from refiner.values import MAX_DEPTH, context_of, pairs_of
+from refiner.parser.article import read_article
+from refiner.parser.draft import Draft, Layout
+from refiner.parser.lines import read_lines
+from refiner.parser.values import MAX_DEPTH, context_of, pairs_of
 
 #: Stands around the values of a text that is hardly JSON.
 _SYNTAX = ", \n[]{}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from contextvqa.gates import NAMES, Action, code_of
 from contextvqa.records import RecordId
-from refiner.recorded import RunLine
+from refiner.replay.recorded import RunLine
 
 #: The fields of a Comparison that are numbers.
 _NUMBERS = (

@@ -10,9 +10,9 @@ from contextvqa.errors import RejectError, RunError
 from contextvqa.records import EarlierAttempt, Generation, Rejection
 from contextvqa.run_config import RunConfig
 from contextvqa.sink import Line
-from refiner.comparison import Comparison
 from refiner.conclusion import Ending, best, ending_of, fault_of, line_of
-from refiner.recorded import Recorded, RunLine, read_line
+from refiner.replay.comparison import Comparison
+from refiner.replay.recorded import Recorded, RunLine, read_line
 
 
 class Item(NamedTuple):

@@ -8,7 +8,7 @@ from contextvqa.errors import RunError
 from contextvqa.key_index import entry_of
 from contextvqa.rejects import Rejects
 from contextvqa.run_directory import RunDirectory
-from refiner.replay import Item
+from refiner.replay.replaying import Item
 
 #: Bytes of lines that a process is given at once: some hundred records, a tenth of a second.
 CHUNK_BYTES = 1 << 20

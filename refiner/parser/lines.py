@@ -8,10 +8,10 @@ article may well hold a line such as "A: good view".
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from refiner import kinds, labels, patterns
-from refiner.kinds import Kind, Mark
-from refiner.text import collapse
-from refiner.words import KNOWN, names_article, names_pairs, words_of
+from refiner.parser import kinds, labels, patterns
+from refiner.parser.kinds import Kind, Mark
+from refiner.parser.text import collapse
+from refiner.parser.words import KNOWN, names_article, names_pairs, words_of
 
 
 class Line(NamedTuple):

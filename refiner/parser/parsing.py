@@ -10,12 +10,12 @@ from html import unescape
 
 from contextvqa.errors import Reason
 from contextvqa.records import ContextVQA
-from refiner.draft import Draft, Layout
-from refiner.markup import write_out_tables, write_out_tags
-from refiner.objects import read_objects
-from refiner.pairs import read_written
-from refiner.patterns import REFUSAL
-from refiner.text import normalise
+from refiner.parser.draft import Draft, Layout
+from refiner.parser.markup import write_out_tables, write_out_tags
+from refiner.parser.objects import read_objects
+from refiner.parser.pairs import read_written
+from refiner.parser.patterns import REFUSAL
+from refiner.parser.text import normalise
 
 #: vLLM's word for a text that max_tokens ended.
 _CUT = "length"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from refiner import labels
+from refiner.parser import labels
 
 _NO_SPACES = "[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 

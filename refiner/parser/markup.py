@@ -4,10 +4,10 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from refiner import labels, patterns
-from refiner.lines import is_asking
-from refiner.text import collapse
-from refiner.words import names_answer, names_article, names_pairs, names_question, words_of
+from refiner.parser import labels, patterns
+from refiner.parser.lines import is_asking
+from refiner.parser.text import collapse
+from refiner.parser.words import names_answer, names_article, names_pairs, names_question, words_of
 
 _TAG = re.compile(r"<(?P<end>/?)(?P<name>[^\W\d_][\w-]*)(?P<attributes>(?:\s[^<>]{0,200})?)/?>")
 #: Tags as some models write them: [QUESTION]…[/QUESTION].

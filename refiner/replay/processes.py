@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from contextvqa.errors import IncompleteError, RunError
-from refiner.replay import Answer, Item, Replay
+from refiner.replay.replaying import Answer, Item, Replay
 
 #: Chunks per process that are read ahead of the one that is written next.
 AHEAD = 2

@@ -2,9 +2,9 @@
 
 from collections.abc import Container, Sequence
 
-from refiner import kinds, labels
-from refiner.lines import Line
-from refiner.text import plain
+from refiner.parser import kinds, labels
+from refiner.parser.lines import Line
+from refiner.parser.text import plain
 
 _MAX_TITLE_CHARS = 80
 _MAX_TITLE_WORDS = 10

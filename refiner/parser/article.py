@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from refiner import kinds, labels, patterns
-from refiner.headings import find_headings, is_text, is_title
-from refiner.lines import Line
-from refiner.text import plain
+from refiner.parser import kinds, labels, patterns
+from refiner.parser.headings import find_headings, is_text, is_title
+from refiner.parser.lines import Line
+from refiner.parser.text import plain
 
 #: Most lines of chatter before the article's heading.
 _MAX_PREFACE_LINES = 4

@@ -10,12 +10,12 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from contextvqa.records import QA
-from refiner import kinds, patterns
-from refiner.article import read_article
-from refiner.draft import Draft, Layout
-from refiner.lines import BLANK, Line, read_lines
-from refiner.pair import STRUCTURE, TEXT, Pair
-from refiner.questions import find_questions, find_start
+from refiner.parser import kinds, patterns
+from refiner.parser.article import read_article
+from refiner.parser.draft import Draft, Layout
+from refiner.parser.lines import BLANK, Line, read_lines
+from refiner.parser.pair import STRUCTURE, TEXT, Pair
+from refiner.parser.questions import find_questions, find_start
 
 #: From the most certain layout to the least: the first that finds a pair counts.
 _LAYOUTS = (

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from refiner import kinds, labels, patterns
-from refiner.draft import Layout
-from refiner.kinds import Mark
-from refiner.lines import Line, is_asking
+from refiner.parser import kinds, labels, patterns
+from refiner.parser.draft import Layout
+from refiner.parser.kinds import Mark
+from refiner.parser.lines import Line, is_asking
 
 _NO_CONTENT = frozenset((kinds.BLANK, kinds.RULE, kinds.HEADING, kinds.PAIRS))
 _TEXT = frozenset((kinds.TEXT, kinds.ITEM))

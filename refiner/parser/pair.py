@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from contextvqa.records import QA
-from refiner import kinds, labels, patterns
-from refiner.draft import make_qa
-from refiner.kinds import Mark
-from refiner.lines import Line, is_asking
+from refiner.parser import kinds, labels, patterns
+from refiner.parser.draft import make_qa
+from refiner.parser.kinds import Mark
+from refiner.parser.lines import Line, is_asking
 
 #: What a question or an answer may go on with.
 TEXT = frozenset((kinds.TEXT, kinds.ITEM, kinds.QUESTION))

@@ -1,6 +1,6 @@
 """What a text is made of, where it is made of known words only: a heading, a tag, a table's head."""
 
-from refiner import labels, patterns
+from refiner.parser import labels, patterns
 
 _PAIRS = labels.QUESTION | labels.ANSWER | labels.PAIRS | labels.PAIRS_FILLERS
 _ARTICLE = labels.ARTICLE | labels.ARTICLE_FILLERS | labels.CONTEXT | labels.TITLE

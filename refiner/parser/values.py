@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Iterator
 
 from contextvqa.records import QA
-from refiner import labels
-from refiner.draft import make_qa
-from refiner.lines import is_asking
-from refiner.words import words_of
+from refiner.parser import labels
+from refiner.parser.draft import make_qa
+from refiner.parser.lines import is_asking
+from refiner.parser.words import words_of
 
 #: Deepest place of a list of pairs, of an article, and of a pair that a cut value is closed after.
 MAX_DEPTH = 4

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from contextvqa.records import QA
-from refiner.text import plain
+from refiner.parser.text import plain
 
 
 class Layout(StrEnum):

@@ -1,0 +1,1 @@
+"""From raw text to article and pairs: pure, without a model, in linear time."""

@@ -1,0 +1,1 @@
+"""Judging the raw texts of a run anew, on all cores."""
