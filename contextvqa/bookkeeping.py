@@ -12,20 +12,32 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import redis
 from redis.client import Pipeline
 from rq import Queue
 from rq.job import JobStatus
 from rq.utils import now, utcformat
 
 from contextvqa.job_hash import Execution
-from contextvqa.jobs import FUNCTIONS, NO_TIMEOUT, JobSpec, run_and_key
+from contextvqa.jobs import (
+    FUNCTIONS,
+    NO_TIMEOUT,
+    QUEUES,
+    JobSpec,
+    generate_job,
+    job_id,
+    run_and_key,
+)
 from contextvqa.queues import (
+    GENERATE,
     OrjsonSerializer,
     executions_key,
     job_key,
     pending_key,
+    rq_queue,
     worker_executions_key,
 )
+from contextvqa.records import ImageRecord
 
 #: Life of an execution in rq's started registry, in seconds. Long, so that stock rq's cleanup,
 #: which is neither atomic nor fenced, never judges a job of ours, not even on a host whose clock
@@ -54,6 +66,19 @@ def enqueue(pipeline: Pipeline, queue: Queue, specs: Sequence[JobSpec]) -> None:
     for spec in specs:
         pipeline.hset(job_key(spec.id), mapping=_new_job(spec, queue.name, created_at))
     pipeline.rpush(queue.key, *(spec.id for spec in specs))
+
+
+def enter(pipeline: Pipeline, connection: redis.Redis, records: Sequence[ImageRecord]) -> None:
+    """
+    Buffer that records of one run, none on its way, are to be generated and are pending from now on.
+
+    What is left of their ended jobs, of any kind, makes room.
+    """
+    for kind, name in QUEUES.items():
+        ended = [job_id(record.run, record.key, kind) for record in records]
+        make_room(pipeline, rq_queue(name, connection), ended)
+    enqueue(pipeline, rq_queue(GENERATE, connection), [generate_job(record) for record in records])
+    pipeline.sadd(pending_key(records[0].run), *(record.key for record in records))
 
 
 def make_room(pipeline: Pipeline, queue: Queue, job_ids: Sequence[str]) -> None:
@@ -134,9 +159,9 @@ def finish(pipeline: Pipeline, queue: Queue, job_ids: Sequence[str], ttl_s: int)
     if not job_ids:
         return
     fields: Fields = {"status": JobStatus.FINISHED.value, "ended_at": utcformat(now())}
-    for job_id in job_ids:
-        pipeline.hset(job_key(job_id), mapping=fields)
-        pipeline.expire(job_key(job_id), ttl_s)
+    for name in map(job_key, job_ids):
+        pipeline.hset(name, mapping=fields)
+        pipeline.expire(name, ttl_s)
     expires_at = time.time() + ttl_s
     pipeline.zadd(queue.finished_job_registry.key, dict.fromkeys(job_ids, expires_at))
 

@@ -43,6 +43,7 @@ COMMANDS = {
     "reparse": Target("refiner.reparse:command", "Judge a run's texts anew, into a new run."),
     "pause": Target("contextvqa.pauses:pause_command", "Stop executing a run's records."),
     "resume": Target("contextvqa.pauses:resume_command", "Go on with a paused run."),
+    "dashboard": Target("contextvqa.dashboard:command", "Queues, workers and jobs in a browser."),
     "parse": Target("refiner.parse:command", "The refiner alone: raw texts in, records out."),
 }
 

@@ -39,6 +39,9 @@ JOB_ID = re.compile(
     rf"(?P<run>{RUN_NAME.pattern})-(?P<key>[0-9a-f]{{32}})-(?P<kind>{'|'.join(Kind)})"
 )
 
+#: Letters of an id or a file's name in a job's description.
+MAX_BRIEF = 40
+
 #: Our executions have their own deadlines. Without a value rq would write 180 s into the job.
 NO_TIMEOUT = -1
 
@@ -69,8 +72,15 @@ class JobSpec:
 
     @property
     def description(self) -> str:
-        """What `rq info` and rq-dashboard show."""
-        return f"{self.kind} {self.record.run} {self.record.id}: {self.record.image[0]}"
+        """What `rq info` and the dashboard show: short, whatever the input's row holds."""
+        name = self.record.image[0].rstrip("/").rpartition("/")[2]
+        return " ".join((self.kind, self.record.run, _brief(str(self.record.id)), _brief(name)))
+
+
+def _brief(text: str) -> str:
+    """Return a text as one short line; of a long one its end, where file names differ."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in text[-MAX_BRIEF:])
+    return line if len(text) <= MAX_BRIEF else "…" + line[1:]
 
 
 def check_run_name(run: str) -> str:

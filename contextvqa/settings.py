@@ -1,5 +1,6 @@
 """Every setting, grouped by what it is about. `contextvqa.options` reads them."""
 
+import ipaddress
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from contextvqa.gates import PRESETS, Quality, read_actions
 from contextvqa.options import setting
 
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+
+MAX_PORT = 65_535
 
 #: What the model sees first in the user's turn.
 PromptOrder = Literal["image-first", "text-first"]
@@ -325,6 +328,35 @@ class Cores:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Listener:
+    """Where the dashboard listens, and whom it lets in."""
+
+    host: str = setting(
+        "127.0.0.1", "Address to listen on. Any but this machine's own needs --password-file."
+    )
+    port: int = setting(9181, "Port to listen on; 0 is any free one.")
+    password_file: Path | None = setting(
+        None,
+        "File whose first line is the password that browsers ask for, with any user name.",
+        kind=click.Path(path_type=Path),
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= MAX_PORT:
+            raise ValueError(f"--port is {self.port}; it must be 0 to {MAX_PORT}.")
+        if self.password_file is None and not self.is_local:
+            raise ValueError(
+                f"--host {self.host} may be reached from other machines, so it needs a "
+                "--password-file; without one listen on 127.0.0.1."
+            )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.host)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rejects:
     """How many rejects a complete run may have."""
 
@@ -346,6 +378,14 @@ class Rejects:
         if self.max_rejects.endswith("%"):
             return rejected * 100 > number * ended
         return rejected > number
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as an address or by the one name that all machines share, is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _refuse_negative(group: object, *names: str) -> None:

@@ -9,9 +9,9 @@ from redis.client import Pipeline
 
 from contextvqa import bookkeeping
 from contextvqa.job_hash import text_of
-from contextvqa.jobs import QUEUES, Kind, generate_job, job_id
+from contextvqa.jobs import Kind, job_id
 from contextvqa.key_index import KeyIndex
-from contextvqa.queues import GENERATE, LIVE, job_key, pending_key, rq_queue
+from contextvqa.queues import LIVE, job_key, pending_key
 from contextvqa.records import ImageRecord
 from contextvqa.rejects import KEY
 from contextvqa.run_directory import RunDirectory
@@ -50,7 +50,6 @@ class BatchEnqueuer:
         self.results = KeyIndex(directory.results_path)
         self.rejects = KeyIndex(directory.rejects_path)
         self._pending_key = pending_key(directory.run)
-        self._queue = rq_queue(GENERATE, connection)
 
     def ended(self, keys: Collection[str]) -> Ended:
         """
@@ -106,7 +105,7 @@ class BatchEnqueuer:
             fates = zip(records, ended, live, strict=True)
             missing = [record for record, *fate in fates if not any(fate)]
             if missing:
-                self._buffer(missing, pipeline)
+                bookkeeping.enter(pipeline, self.connection, missing)
             return Enqueued(sum(ended), len(records) - sum(ended) - len(missing), len(missing))
 
         return self._transact(keys, write)
@@ -122,10 +121,3 @@ class BatchEnqueuer:
             return write(pipeline, [any(status in LIVE for status in group) for group in groups])
 
         return transact(self.connection, watched, reads, write_live)
-
-    def _buffer(self, records: Sequence[ImageRecord], pipeline: Pipeline) -> None:
-        for kind, name in QUEUES.items():
-            ended = [job_id(self.run, record.key, kind) for record in records]
-            bookkeeping.make_room(pipeline, rq_queue(name, self.connection), ended)
-        bookkeeping.enqueue(pipeline, self._queue, [generate_job(record) for record in records])
-        pipeline.sadd(self._pending_key, *(record.key for record in records))

@@ -389,6 +389,6 @@ def test_job_ids_say_run_record_and_stage_and_descriptions_are_readable(
     (job,) = rq_queue(GENERATE, connection).jobs
     record = from_payload(job.kwargs["record"], ImageRecord)
     assert job.id == job_id("test", record.key, Kind.GENERATE) == generate_job(record).id
-    assert job.description == "generate test 1: 1.png"
+    assert job.description == "generate test 1 1.png"
     assert list(job.args) == ["test", 1]
     assert json.loads(json.dumps(job.kwargs))["record"]["image"] == ["1.png"]

@@ -8,11 +8,14 @@ import pytest
 from contextvqa.cli import COMMANDS
 
 #: A base install has none of these; None in sys.modules makes Python say so.
-WORKER_STACK = ("pyvips", "vllm", "torch", "torchvision", "transformers")
+EXTRAS = (
+    *("pyvips", "vllm", "torch", "torchvision", "transformers"),
+    *("flask", "rq_dashboard", "waitress"),
+)
 
 HELP = f"""
 import sys
-sys.modules.update(dict.fromkeys({WORKER_STACK!r}))
+sys.modules.update(dict.fromkeys({EXTRAS!r}))
 from contextvqa.cli import main
 sys.exit(main([sys.argv[1], "--help"]))
 """
