@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from benchmarks.figures import Contender
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
 
 #: Commands sent in one write, as many as our worker's larger transactions have.
 BATCH = 1_000

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from contextvqa.errors import UnavailableError
-from contextvqa.server_program import find_server
+from contextvqa.processes.server_program import find_server
 
 #: Packages whose versions change our figures, where they are installed.
 PACKAGES = (

@@ -14,13 +14,13 @@ from benchmarks.command import main
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.memory import peak_rss_mb
 from benchmarks.processes import in_fresh_process
-from contextvqa.connection import connect_to_queue
-from contextvqa.key_index import KeyIndex
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect_to_queue
+from contextvqa.queueing.runs import Runs
 from contextvqa.records import record_key, to_line
-from contextvqa.run_directory import RunDirectory
-from contextvqa.runs import Runs
-from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Sampling
+from contextvqa.storage.key_index import KeyIndex
+from contextvqa.storage.run_directory import RunDirectory
 from producer.enqueue import Enqueuer
 from producer.prompt import DEFAULT_PROMPT
 from producer.room import Room

@@ -27,9 +27,9 @@ from benchmarks.environments import Metadata, environment_of
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.lines import Lines
 from benchmarks.processes import Program, python_command
-from contextvqa.connection import connect
 from contextvqa.errors import UnavailableError
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect
 
 #: Modules of `benchmarks.peers`, ours first, then in the order of the table.
 PEERS = ("contextvqa", "rq_simple_worker", "rq_worker", "celery", "dramatiq", "arq", "taskiq")

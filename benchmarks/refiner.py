@@ -20,15 +20,15 @@ from benchmarks.command import main
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.lines import READY, Lines, wait_for_words
 from benchmarks.processes import Program, python_command
-from contextvqa import bookkeeping
-from contextvqa.connection import connect
 from contextvqa.gates import Quality
-from contextvqa.jobs import refine_job
-from contextvqa.queues import REFINE, rq_queue
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing import bookkeeping
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.jobs import refine_job
+from contextvqa.queueing.queues import REFINE, rq_queue
 from contextvqa.records import Generation, ImageRecord
-from contextvqa.run_directory import RunDirectory
-from contextvqa.server import EmbeddedServer
 from contextvqa.settings import Sampling
+from contextvqa.storage.run_directory import RunDirectory
 from refiner.gates.judge import judge
 from refiner.parser.parsing import Parsed, parse
 

@@ -21,10 +21,10 @@ from benchmarks.command import OUTPUT, main
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.memory import peak_rss_mb
 from benchmarks.processes import in_fresh_process
-from contextvqa import snapshot
-from contextvqa.follower import SAVE_BYTES
-from contextvqa.key_index import KeyIndex, Keys
-from contextvqa.key_set import KEY_BYTES
+from contextvqa.storage import snapshot
+from contextvqa.storage.follower import SAVE_BYTES
+from contextvqa.storage.key_index import KeyIndex, Keys
+from contextvqa.storage.key_set import KEY_BYTES
 from producer.batch import BATCH
 
 NUM_RECORDS = 10_000_000

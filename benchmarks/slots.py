@@ -20,7 +20,7 @@ from benchmarks.command import main
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.processes import Program, python_command
 from contextvqa.errors import UnavailableError
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
 
 #: What vLLM runs at once by default on a GPU.
 NUM_SLOTS = 256

@@ -19,11 +19,11 @@ from benchmarks.feeds.program import OPTIONS
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.lines import POLL_S, READY, wait_for_words
 from benchmarks.processes import Program, python_command
-from contextvqa.connection import connect
 from contextvqa.errors import UnavailableError
 from contextvqa.options import as_flags
-from contextvqa.queues import GENERATE, rq_queue
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.queues import GENERATE, rq_queue
 
 BASELINE = "vllm_alone"
 LOADED = "loaded: model"

@@ -36,14 +36,18 @@ COMMANDS = {
     "enqueue": Target("producer.command:command", "Put an input's records into the queue."),
     "worker": Target("worker.command:command", "Own an engine and generate, until stopped."),
     "refiner": Target("refiner.command:command", "Parse generations and append the results."),
-    "status": Target("contextvqa.status:command", "Counts, rate, workers, rejects by reason."),
-    "wait": Target("contextvqa.wait:command", "Return when a run is complete."),
+    "status": Target(
+        "contextvqa.watching.status:command", "Counts, rate, workers, rejects by reason."
+    ),
+    "wait": Target("contextvqa.watching.wait:command", "Return when a run is complete."),
     "audit": Target("producer.audit:command", "Prove that no record of a run is lost."),
     "retry": Target("producer.retry:command", "Put chosen rejects of a run into the queue again."),
     "reparse": Target("refiner.reparse:command", "Judge a run's texts anew, into a new run."),
-    "pause": Target("contextvqa.pauses:pause_command", "Stop executing a run's records."),
-    "resume": Target("contextvqa.pauses:resume_command", "Go on with a paused run."),
-    "dashboard": Target("contextvqa.dashboard:command", "Queues, workers and jobs in a browser."),
+    "pause": Target("contextvqa.queueing.pauses:pause_command", "Stop executing a run's records."),
+    "resume": Target("contextvqa.queueing.pauses:resume_command", "Go on with a paused run."),
+    "dashboard": Target(
+        "contextvqa.dashboard.command:command", "Queues, workers and jobs in a browser."
+    ),
     "parse": Target("refiner.parse:command", "The refiner alone: raw texts in, records out."),
 }
 

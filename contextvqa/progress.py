@@ -23,8 +23,8 @@ from rich.progress import (
 from rich.text import Text
 
 from contextvqa.errors import IncompleteError, RunError, SinkError, UnavailableError
-from contextvqa.queues import GENERATE
-from contextvqa.state import RunState
+from contextvqa.queueing.queues import GENERATE
+from contextvqa.watching.state import RunState
 
 #: Seconds between lines where there is no terminal.
 LINE_INTERVAL_S = 10.0

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import click
 
-from contextvqa.completion import check_rejects, summarize
-from contextvqa.connection import connect
 from contextvqa.errors import UsageError
-from contextvqa.local_run import Commands, LocalRun
 from contextvqa.options import INPUT_FILE, RUN, as_flags, takes
+from contextvqa.processes.local_run import Commands, LocalRun
+from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import say, telling_how_to_resume
-from contextvqa.run_directory import RunDirectory
-from contextvqa.server import EmbeddedServer
+from contextvqa.queueing.connection import connect
 from contextvqa.settings import (
     Daemon,
     Devices,
@@ -29,7 +27,9 @@ from contextvqa.settings import (
     Sampling,
     Store,
 )
-from contextvqa.state import RunWatcher
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.watching.completion import check_rejects, summarize
+from contextvqa.watching.state import RunWatcher
 
 
 @click.command()

@@ -7,12 +7,12 @@ import click
 import orjson
 import redis
 
-from contextvqa.connection import connect
 from contextvqa.errors import IncompleteError, UnavailableError
 from contextvqa.options import INPUT_FILE, takes
-from contextvqa.run_directory import RunDirectory
-from contextvqa.server_socket import url_of_run
+from contextvqa.processes.server_socket import url_of_run
+from contextvqa.queueing.connection import connect
 from contextvqa.settings import Store
+from contextvqa.storage.run_directory import RunDirectory
 from producer.ledger import Findings, InputCounts, Ledger
 
 #: What to do about each finding.

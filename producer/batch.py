@@ -7,15 +7,15 @@ from typing import Any, NamedTuple, TypeVar
 import redis
 from redis.client import Pipeline
 
-from contextvqa import bookkeeping
-from contextvqa.job_hash import text_of
-from contextvqa.jobs import Kind, job_id
-from contextvqa.key_index import KeyIndex
-from contextvqa.queues import LIVE, job_key, pending_key
+from contextvqa.queueing import bookkeeping
+from contextvqa.queueing.job_hash import text_of
+from contextvqa.queueing.jobs import Kind, job_id
+from contextvqa.queueing.queues import LIVE, job_key, pending_key
+from contextvqa.queueing.transactions import RedisCommand, transact
 from contextvqa.records import ImageRecord
-from contextvqa.rejects import KEY
-from contextvqa.run_directory import RunDirectory
-from contextvqa.transactions import RedisCommand, transact
+from contextvqa.storage.key_index import KeyIndex
+from contextvqa.storage.rejects import KEY
+from contextvqa.storage.run_directory import RunDirectory
 
 T = TypeVar("T")
 

@@ -9,16 +9,16 @@ import click
 import orjson
 import redis
 
-from contextvqa.connection import connect_to_queue
 from contextvqa.errors import UsageError
 from contextvqa.options import INPUT_FILE, RUN, takes
-from contextvqa.patience import persist
+from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import say
+from contextvqa.queueing.connection import connect_to_queue
+from contextvqa.queueing.patience import persist
+from contextvqa.queueing.runs import Runs
 from contextvqa.run_config import RunConfig
-from contextvqa.run_directory import RunDirectory
-from contextvqa.runs import Runs
-from contextvqa.server_socket import url_of_run
 from contextvqa.settings import Flow, Gates, Model, Sampling, Store
+from contextvqa.storage.run_directory import RunDirectory
 from producer.enqueue import Counts, Enqueuer
 from producer.room import Room
 from producer.rows import BadRow, read_rows

@@ -6,10 +6,10 @@ from itertools import islice
 
 import redis
 
-from contextvqa.patience import persist
+from contextvqa.queueing.patience import persist
+from contextvqa.queueing.runs import Runs
 from contextvqa.records import ImageRecord
-from contextvqa.run_directory import RunDirectory
-from contextvqa.runs import Runs
+from contextvqa.storage.run_directory import RunDirectory
 from producer.batch import BATCH, BatchEnqueuer, Enqueued
 from producer.rows import BadRow, Row
 

@@ -12,11 +12,11 @@ from itertools import islice
 import redis
 
 from contextvqa.errors import RunError
-from contextvqa.key_index import KeyIndex
-from contextvqa.key_set import KeySet
-from contextvqa.queues import job_key
-from contextvqa.rejects import KEY
-from contextvqa.run_directory import RunDirectory
+from contextvqa.queueing.queues import job_key
+from contextvqa.storage.key_index import KeyIndex
+from contextvqa.storage.key_set import KeySet
+from contextvqa.storage.rejects import KEY
+from contextvqa.storage.run_directory import RunDirectory
 from producer.batch import BATCH
 from producer.live import LiveRecords
 from producer.rows import Row, read_rows

@@ -8,9 +8,9 @@ import redis
 from redis.client import Pipeline
 from rq.job import JobStatus
 
-from contextvqa.job_hash import executions_in, text_of
-from contextvqa.jobs import Kind, job_id
-from contextvqa.queues import (
+from contextvqa.queueing.job_hash import executions_in, text_of
+from contextvqa.queueing.jobs import Kind, job_id
+from contextvqa.queueing.queues import (
     GENERATE,
     LIVE,
     REFINE,
@@ -20,7 +20,7 @@ from contextvqa.queues import (
     pending_key,
     rq_queue,
 )
-from contextvqa.runs import Runs
+from contextvqa.queueing.runs import Runs
 
 #: Keys looked up in one transaction.
 BATCH = 2_000

@@ -9,19 +9,19 @@ from typing import IO
 import click
 import orjson
 
-from contextvqa.connection import connect_to_queue
 from contextvqa.errors import IncompleteError, Reason, TransientError, UsageError
 from contextvqa.options import takes
-from contextvqa.patience import persist
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.processes.server_socket import running_url, url_of_run
 from contextvqa.progress import say
-from contextvqa.queues import GENERATE, rq_queue
+from contextvqa.queueing.connection import connect_to_queue
+from contextvqa.queueing.patience import persist
+from contextvqa.queueing.queues import GENERATE, rq_queue
+from contextvqa.queueing.runs import Runs
 from contextvqa.records import ImageRecord, prompt_digest
-from contextvqa.rejects import RejectLine, Rejects
-from contextvqa.run_directory import RunDirectory
-from contextvqa.runs import Runs
-from contextvqa.server import EmbeddedServer
-from contextvqa.server_socket import running_url, url_of_run
 from contextvqa.settings import Flow, Store
+from contextvqa.storage.rejects import RejectLine, Rejects
+from contextvqa.storage.run_directory import RunDirectory
 from producer.batch import BATCH, BatchEnqueuer
 from producer.prompt import DEFAULT_PROMPT
 from producer.room import Room

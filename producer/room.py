@@ -4,10 +4,10 @@ import time
 
 import redis
 
-from contextvqa.pauses import pause_of
 from contextvqa.progress import Ticker, say
-from contextvqa.queues import GENERATE, rq_queue
-from contextvqa.watermark import Watermark
+from contextvqa.queueing.pauses import pause_of
+from contextvqa.queueing.queues import GENERATE, rq_queue
+from contextvqa.queueing.watermark import Watermark
 
 #: Seconds between looks at a queue that is too deep.
 POLL_S = 0.2

@@ -5,9 +5,9 @@ import asyncio
 import click
 
 from contextvqa import logs
-from contextvqa.connection import connect_to_queue
-from contextvqa.daemon import ConcurrentWorker
 from contextvqa.options import takes
+from contextvqa.queueing.connection import connect_to_queue
+from contextvqa.queueing.daemon import ConcurrentWorker
 from contextvqa.settings import Daemon, Lifetime, Store
 from refiner.stage import Refine
 

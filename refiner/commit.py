@@ -8,8 +8,8 @@ from pathlib import Path
 
 from contextvqa.errors import RunError, UsageError
 from contextvqa.run_config import RunConfig
-from contextvqa.run_directory import RunDirectory
-from contextvqa.sink import Line, Sink
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.storage.sink import Line, Sink
 
 #: Runs whose files and keys are held open. More than are ever busy at once, few in weeks.
 MAX_OPEN_RUNS = 16

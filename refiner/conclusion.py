@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from contextvqa.errors import Reason
-from contextvqa.queues import REFINE
+from contextvqa.queueing.queues import REFINE
 from contextvqa.records import ContextVQA, Generation, ImageRecord, Rejection, Result
 from contextvqa.run_config import RunConfig
-from contextvqa.sink import Line
+from contextvqa.storage.sink import Line
 from refiner.gates.judge import judge
 from refiner.parser.parsing import Parsed, parse
 

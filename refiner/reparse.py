@@ -13,9 +13,9 @@ from contextvqa.gates import Quality
 from contextvqa.options import changes, takes
 from contextvqa.progress import CountProgress, telling_how_to_resume
 from contextvqa.run_config import RunConfig
-from contextvqa.run_directory import RunDirectory
 from contextvqa.settings import Cores, Gates, Store
-from contextvqa.sink import Line, Sink
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.storage.sink import Line, Sink
 from refiner.replay.comparison import Change, Comparison
 from refiner.replay.processes import ReplayProcesses
 from refiner.replay.replaying import Replay

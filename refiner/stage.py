@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from contextvqa.errors import Reason, RejectError
-from contextvqa.jobs import generate_job
-from contextvqa.outcomes import Claim, Finished, Outcome
-from contextvqa.queues import REFINE
+from contextvqa.queueing.jobs import generate_job
+from contextvqa.queueing.outcomes import Claim, Finished, Outcome
+from contextvqa.queueing.queues import REFINE
 from contextvqa.records import Generation, ImageRecord, Rejection, from_payload
 from refiner.commit import GroupCommit
 from refiner.conclusion import conclude, conclude_rejected

@@ -7,8 +7,8 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
-from contextvqa.connection import connect
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect
 
 # Machines are shared: how long an example takes says nothing of what it tests.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import redis
 
-from contextvqa.server_program import find_server
+from contextvqa.processes.server_program import find_server
 from tests import namespaces
 from tests.faults.processes import Child, fork
 from tests.faults.tally import Tally

@@ -7,14 +7,14 @@ from pathlib import Path
 import redis
 from rq.worker import BaseWorker
 
-from contextvqa.daemon import ConcurrentWorker
-from contextvqa.jobs import refine_job
-from contextvqa.outcomes import Claim, Finished, Outcome
-from contextvqa.queues import GENERATE, OrjsonSerializer
+from contextvqa.queueing.daemon import ConcurrentWorker
+from contextvqa.queueing.jobs import refine_job
+from contextvqa.queueing.outcomes import Claim, Finished, Outcome
+from contextvqa.queueing.queues import GENERATE, OrjsonSerializer
+from contextvqa.queueing.runs import Runs
 from contextvqa.records import ImageRecord, from_payload
-from contextvqa.run_directory import RunDirectory
-from contextvqa.runs import Runs
 from contextvqa.settings import Daemon, Guards, Lifetime
+from contextvqa.storage.run_directory import RunDirectory
 from producer.enqueue import Enqueuer
 from producer.rows import Row
 from tests.support import generation_of

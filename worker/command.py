@@ -6,12 +6,12 @@ from dataclasses import replace
 import click
 
 from contextvqa import logs
-from contextvqa.connection import connect_to_queue
-from contextvqa.daemon import ConcurrentWorker
 from contextvqa.options import takes
-from contextvqa.runs import Runs
+from contextvqa.processes.supervisor import supervise
+from contextvqa.queueing.connection import connect_to_queue
+from contextvqa.queueing.daemon import ConcurrentWorker
+from contextvqa.queueing.runs import Runs
 from contextvqa.settings import Daemon, Devices, Engine, Guards, Images, Lifetime, Model, Store
-from contextvqa.supervisor import supervise
 from worker.decoders import Decoders
 from worker.engine import Engine as VLLMEngine
 from worker.places import places_of

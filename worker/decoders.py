@@ -18,8 +18,8 @@ from typing import Protocol
 import msgspec
 from PIL import Image
 
-from contextvqa.children import ending
 from contextvqa.errors import ImageError, RecordError, TransientError
+from contextvqa.processes.children import ending
 from contextvqa.settings import Images
 from worker.decoding import RGB_BYTES, Answer, Failed, Request
 from worker.pixel_budget import PixelShare, Size

@@ -7,12 +7,12 @@ import time
 from datetime import UTC, datetime
 
 from contextvqa.errors import RunError
-from contextvqa.jobs import refine_job
-from contextvqa.outcomes import Claim, Finished, Outcome
-from contextvqa.queues import GENERATE
+from contextvqa.processes.sessions import memory_bytes
+from contextvqa.queueing.jobs import refine_job
+from contextvqa.queueing.outcomes import Claim, Finished, Outcome
+from contextvqa.queueing.queues import GENERATE
+from contextvqa.queueing.runs import Runs
 from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload
-from contextvqa.runs import Runs
-from contextvqa.sessions import memory_bytes
 from contextvqa.settings import Guards, Images
 from worker.decoders import ImageLoader
 from worker.engine import Engine

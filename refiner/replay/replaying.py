@@ -9,7 +9,7 @@ import orjson
 from contextvqa.errors import RejectError, RunError
 from contextvqa.records import EarlierAttempt, Generation, Rejection
 from contextvqa.run_config import RunConfig
-from contextvqa.sink import Line
+from contextvqa.storage.sink import Line
 from refiner.conclusion import Ending, best, ending_of, fault_of, line_of
 from refiner.replay.comparison import Comparison
 from refiner.replay.recorded import Recorded, RunLine, read_line

@@ -5,9 +5,9 @@ from itertools import chain
 from pathlib import Path
 
 from contextvqa.errors import RunError
-from contextvqa.key_index import entry_of
-from contextvqa.rejects import Rejects
-from contextvqa.run_directory import RunDirectory
+from contextvqa.storage.key_index import entry_of
+from contextvqa.storage.rejects import Rejects
+from contextvqa.storage.run_directory import RunDirectory
 from refiner.replay.replaying import Item
 
 #: Bytes of lines that a process is given at once: some hundred records, a tenth of a second.

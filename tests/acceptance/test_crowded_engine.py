@@ -8,7 +8,7 @@ import orjson
 import pytest
 import redis
 
-from contextvqa.queues import GENERATE, REFINE, rq_queue
+from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
 from tests.support import FLAGS, ROOT, clean_environment, run_contextvqa, wait_until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]

@@ -15,9 +15,9 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from contextvqa.connection import connect
-from contextvqa.queues import GENERATE, job_key, rq_queue
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.queues import GENERATE, job_key, rq_queue
 from tests.integration.stand_in import GOOD, ONCE, lines_of, work_off
 from tests.stages import enqueue
 from tests.support import ROOT, clean_environment, contextvqa, run_contextvqa

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from contextvqa.sessions import kill_session, sessions_below
+from contextvqa.processes.sessions import kill_session, sessions_below
 from tests.hosts import Host, inside, network, server_on
 from tests.support import FLAGS, clean_environment, contextvqa, read_lines, wait_until
 

@@ -12,9 +12,9 @@ import orjson
 import pytest
 from PIL import Image
 
-from contextvqa.connection import connect
-from contextvqa.runs import Runs
-from contextvqa.server_socket import running_url
+from contextvqa.processes.server_socket import running_url
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.runs import Runs
 from tests.support import (
     FLAGS,
     ROOT,

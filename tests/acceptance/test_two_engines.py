@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contextvqa.sessions import sessions_below
+from contextvqa.processes.sessions import sessions_below
 from tests.support import (
     FLAGS,
     clean_environment,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import Ticker
-from contextvqa.server import EmbeddedServer
 from tests.faults import plan
 from tests.faults.ledger import Entry
 from tests.faults.mutations import MUTATIONS

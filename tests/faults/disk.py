@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 from unittest import mock
 
-from contextvqa import durable_file
+from contextvqa.storage import durable_file
 from tests import namespaces
 from tests.faults.processes import Child, Patch, fork
 from tests.faults.tally import Tally

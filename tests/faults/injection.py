@@ -15,7 +15,7 @@ from typing import Any
 import redis
 from redis.connection import AbstractConnection
 
-from contextvqa.sink import Line, Sink
+from contextvqa.storage.sink import Line, Sink
 from tests.faults.processes import Patch
 from tests.faults.tally import Tally
 

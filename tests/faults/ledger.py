@@ -16,10 +16,10 @@ import orjson
 import redis
 from rq.job import JobStatus
 
-from contextvqa.jobs import Kind, job_id
-from contextvqa.queues import GENERATE, REFINE, pending_key, rq_queue
+from contextvqa.queueing.jobs import Kind, job_id
+from contextvqa.queueing.queues import GENERATE, REFINE, pending_key, rq_queue
 from contextvqa.records import derive_seed, record_key
-from contextvqa.run_directory import RunDirectory
+from contextvqa.storage.run_directory import RunDirectory
 from tests.faults.engine import is_poor, scripted_text
 from tests.support import read_lines
 

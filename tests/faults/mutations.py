@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
-from contextvqa import transactions
-from contextvqa.durable_file import DurableFile
-from contextvqa.sink import Line, Sink
+from contextvqa.queueing import transactions
+from contextvqa.storage.durable_file import DurableFile
+from contextvqa.storage.sink import Line, Sink
 from producer import batch
 
 #: Far longer than a refiner of a trial lives, in seconds.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from unittest import mock
 
-from contextvqa import daemon
+from contextvqa.queueing import daemon
 from tests.faults.engine import Script
 from tests.faults.processes import Child, Patch
 from tests.faults.world import World, wait_for

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from contextvqa.sessions import kill_session, sessions_below
+from contextvqa.processes.sessions import kill_session, sessions_below
 
 #: Longest that a child may take to end on its own, in seconds: then the test fails.
 PATIENCE_S = 120.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from contextvqa.server_program import find_server
+from contextvqa.processes.server_program import find_server
 from tests.faults.ledger import Findings
 from tests.faults.plan import FAULTS
 

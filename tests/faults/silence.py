@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from unittest import mock
 
-from contextvqa import reaper
-from contextvqa.queues import GENERATE, REFINE, claimants_key, worker_key
+from contextvqa.queueing import reaper
+from contextvqa.queueing.queues import GENERATE, REFINE, claimants_key, worker_key
 from tests.faults.processes import Child, Patch
 from tests.faults.world import World, wait_for
 

@@ -6,7 +6,7 @@ from unittest import mock
 import time_machine
 from rq.cli import main as rq_main
 
-from contextvqa import reaper
+from contextvqa.queueing import reaper
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
 from tests.faults.plan import trials

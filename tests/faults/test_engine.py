@@ -12,10 +12,10 @@ import orjson
 import psutil
 import pytest
 
-from contextvqa.connection import connect
-from contextvqa.runs import Runs
-from contextvqa.server import EmbeddedServer
-from contextvqa.sessions import MARKER
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.processes.sessions import MARKER
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.runs import Runs
 from tests.faults.ledger import Findings
 from tests.faults.plan import Trial, trials
 from tests.faults.report import report

@@ -11,7 +11,7 @@ import pytest
 import redis
 from rq import Queue
 
-from contextvqa.queues import GENERATE, REFINE, rq_queue
+from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
 from tests.faults.conftest import MakeWorld
 from tests.faults.plan import trials
 from tests.faults.world import entries

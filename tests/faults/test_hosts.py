@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
-from contextvqa import claims, daemon
-from contextvqa.run_directory import RunDirectory
+from contextvqa.queueing import claims, daemon
+from contextvqa.storage.run_directory import RunDirectory
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
 from tests.faults.plan import Trial, trials

@@ -4,8 +4,8 @@ from unittest import mock
 
 import pytest
 
-from contextvqa import post, supervisor
 from contextvqa.errors import Reason
+from contextvqa.processes import post, supervisor
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import BLOCK, DIE, FAIL, HANG, KILL, Script
 from tests.faults.ledger import Entry

@@ -9,10 +9,10 @@ from unittest import mock
 
 import pytest
 
-from contextvqa import server as server_module
-from contextvqa.connection import connect_to_queue
 from contextvqa.errors import UnavailableError
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes import server as server_module
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect_to_queue
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
 from tests.faults.plan import trials

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from contextvqa.errors import SinkError
-from contextvqa.run_directory import RunDirectory
 from contextvqa.settings import Sampling
-from contextvqa.sink import Line, Sink
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.storage.sink import Line, Sink
 from tests.faults.conftest import MakeWorld
 from tests.faults.disk import POINTS, SmallDisk, fail_fsync, fail_write, kill_at_disk
 from tests.faults.ledger import Ledger

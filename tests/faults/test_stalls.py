@@ -4,8 +4,8 @@ import signal
 import time
 from collections.abc import Sequence
 
-from contextvqa import daemon
-from contextvqa.queues import worker_key
+from contextvqa.queueing import daemon
+from contextvqa.queueing.queues import worker_key
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
 from tests.faults.injection import stop_before_write

@@ -21,8 +21,9 @@ from PIL import Image
 import producer.command
 import refiner.command
 import worker.command
-from contextvqa import cli, daemon
-from contextvqa.queues import GENERATE, REFINE, pending_key
+from contextvqa import cli
+from contextvqa.queueing import daemon
+from contextvqa.queueing.queues import GENERATE, REFINE, pending_key
 from tests.faults.engine import MODEL, Script, factory
 from tests.faults.ledger import Entry, Findings, Ledger, write_input
 from tests.faults.plan import Trial

@@ -14,7 +14,8 @@ from typing import Any
 from unittest import mock
 
 import worker.command
-from contextvqa import cli, post
+from contextvqa import cli
+from contextvqa.processes import post
 from tests.faults.engine import Script, ScriptedEngine
 from tests.support import DecodesHere
 from worker import environment

@@ -3,10 +3,10 @@
 import asyncio
 import sys
 
-from contextvqa.connection import connect
-from contextvqa.daemon import ConcurrentWorker
-from contextvqa.outcomes import Claim, Outcome
-from contextvqa.queues import GENERATE
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.daemon import ConcurrentWorker
+from contextvqa.queueing.outcomes import Claim, Outcome
+from contextvqa.queueing.queues import GENERATE
 from contextvqa.settings import Daemon, Lifetime
 
 NUM_IN_FLIGHT = 8

@@ -6,12 +6,12 @@ from typing import Any
 
 import redis
 
-from contextvqa.claims import Claims
 from contextvqa.errors import Reason
-from contextvqa.jobs import refine_job
-from contextvqa.outcomes import Claim, Finished, Outcome, read_record, rejected
-from contextvqa.queues import GENERATE
-from contextvqa.reaper import process_identity
+from contextvqa.queueing.claims import Claims
+from contextvqa.queueing.jobs import refine_job
+from contextvqa.queueing.outcomes import Claim, Finished, Outcome, read_record, rejected
+from contextvqa.queueing.queues import GENERATE
+from contextvqa.queueing.reaper import process_identity
 from contextvqa.records import ImageRecord
 from tests.support import generation_of, read_lines, run_contextvqa
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import click
 
-from contextvqa import logs, post, supervisor
+from contextvqa import logs
 from contextvqa.cli import COMMANDS, Target, main
-from contextvqa.daemon import _stop_at_stdin_end
+from contextvqa.processes import post, supervisor
+from contextvqa.queueing.daemon import _stop_at_stdin_end
 
 #: Seconds between pulses.
 PULSE_INTERVAL_S = 0.05

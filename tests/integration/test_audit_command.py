@@ -12,13 +12,13 @@ import pytest
 import redis
 from rq.job import Job
 
-from contextvqa.claims import Claims
-from contextvqa.jobs import Kind, job_id
-from contextvqa.pauses import Pause, pause
-from contextvqa.queues import GENERATE, pending_key, rq_queue
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.claims import Claims
+from contextvqa.queueing.jobs import Kind, job_id
+from contextvqa.queueing.pauses import Pause, pause
+from contextvqa.queueing.queues import GENERATE, pending_key, rq_queue
 from contextvqa.records import ImageRecord
-from contextvqa.run_directory import RunDirectory
-from contextvqa.server import EmbeddedServer
+from contextvqa.storage.run_directory import RunDirectory
 from producer.ledger import Findings, Ledger
 from producer.live import LiveRecords
 from tests.integration.stand_in import BAD, GOOD, ONCE, generate, work_off

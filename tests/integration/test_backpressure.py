@@ -5,9 +5,9 @@ from pathlib import Path
 
 import redis
 
-from contextvqa.daemon import ConcurrentWorker
-from contextvqa.outcomes import Claim, Finished
-from contextvqa.queues import GENERATE, REFINE, rq_queue
+from contextvqa.queueing.daemon import ConcurrentWorker
+from contextvqa.queueing.outcomes import Claim, Finished
+from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
 from contextvqa.settings import Daemon, Guards, Lifetime
 from tests.stages import BURST, EchoStage, enqueue, serve, until
 

@@ -5,10 +5,10 @@ from rq import Queue
 from rq.executions import Execution as RqExecution
 from rq.job import Job
 
-from contextvqa import bookkeeping
-from contextvqa.job_hash import Execution
-from contextvqa.jobs import FUNCTIONS, NO_TIMEOUT, JobSpec, generate_job
-from contextvqa.queues import GENERATE, OrjsonSerializer, rq_queue
+from contextvqa.queueing import bookkeeping
+from contextvqa.queueing.job_hash import Execution
+from contextvqa.queueing.jobs import FUNCTIONS, NO_TIMEOUT, JobSpec, generate_job
+from contextvqa.queueing.queues import GENERATE, OrjsonSerializer, rq_queue
 from contextvqa.records import ImageRecord
 
 SPECS = [

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from contextvqa.connection import connect, connect_to_queue
 from contextvqa.errors import UnavailableError
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect, connect_to_queue
 from tests.support import run_contextvqa
 
 
@@ -59,7 +59,7 @@ def test_a_host_whose_clock_is_an_hour_off_is_told_so(
     own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead = time.time() + 3600
-    monkeypatch.setattr("contextvqa.connection.time.time", lambda: ahead)
+    monkeypatch.setattr("contextvqa.queueing.connection.time.time", lambda: ahead)
 
     connect_to_queue(own_server.url)
 

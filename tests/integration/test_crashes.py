@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa import reaper
-from contextvqa.claims import WORKER_TTL_S, Claims
-from contextvqa.daemon import ConcurrentWorker
 from contextvqa.errors import CrashError, RestartError
-from contextvqa.job_hash import count
-from contextvqa.outcomes import Finished
-from contextvqa.pauses import pause_of
-from contextvqa.queues import GENERATE, REFINE, claimants_key, rq_queue
-from contextvqa.reaper import Reaper, host_identity, process_identity
+from contextvqa.queueing import reaper
+from contextvqa.queueing.claims import WORKER_TTL_S, Claims
+from contextvqa.queueing.daemon import ConcurrentWorker
+from contextvqa.queueing.job_hash import count
+from contextvqa.queueing.outcomes import Finished
+from contextvqa.queueing.pauses import pause_of
+from contextvqa.queueing.queues import GENERATE, REFINE, claimants_key, rq_queue
+from contextvqa.queueing.reaper import Reaper, host_identity, process_identity
+from contextvqa.queueing.recovery import Recovery
 from contextvqa.records import ImageRecord
-from contextvqa.recovery import Recovery
 from contextvqa.settings import Daemon
 from tests.stages import BURST, EchoStage, assert_nothing_is_left, enqueue, pending, serve
 

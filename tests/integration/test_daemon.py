@@ -14,14 +14,14 @@ from rq import Queue
 from rq.job import Job, JobStatus
 from rq.worker import BaseWorker
 
-from contextvqa.claims import Claims
-from contextvqa.daemon import ConcurrentWorker
 from contextvqa.errors import Reason, RejectError, SinkError, TransientError
-from contextvqa.jobs import Kind, generate_job, job_id, refine_job
-from contextvqa.outcomes import Finished
-from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
+from contextvqa.queueing.claims import Claims
+from contextvqa.queueing.daemon import ConcurrentWorker
+from contextvqa.queueing.jobs import Kind, generate_job, job_id, refine_job
+from contextvqa.queueing.outcomes import Finished
+from contextvqa.queueing.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
+from contextvqa.queueing.recovery import Recovery
 from contextvqa.records import ImageRecord, from_payload
-from contextvqa.recovery import Recovery
 from contextvqa.settings import Daemon, Lifetime
 from tests.stages import (
     BURST,

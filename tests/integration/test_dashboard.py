@@ -15,10 +15,10 @@ import redis
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from contextvqa.connection import connect
-from contextvqa.dashboard_app import create_app
-from contextvqa.queues import GENERATE, job_key, rq_queue, worker_key
-from contextvqa.server import EmbeddedServer
+from contextvqa.dashboard.app import create_app
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.queues import GENERATE, job_key, rq_queue, worker_key
 from tests.stages import EchoStage, enqueue, serve
 from tests.support import clean_environment, contextvqa, run_contextvqa
 

@@ -8,12 +8,12 @@ import orjson
 import pytest
 import redis
 
-from contextvqa.queues import GENERATE, pending_key, rq_queue, run_key
+from contextvqa.queueing.queues import GENERATE, pending_key, rq_queue, run_key
+from contextvqa.queueing.runs import Runs
 from contextvqa.records import ImageRecord, from_payload, prompt_digest, to_line
 from contextvqa.run_config import RunConfig
-from contextvqa.run_directory import RunDirectory
-from contextvqa.runs import Runs
 from contextvqa.settings import Sampling
+from contextvqa.storage.run_directory import RunDirectory
 from producer.enqueue import Enqueuer
 from producer.prompt import DEFAULT_PROMPT
 from producer.rows import Row

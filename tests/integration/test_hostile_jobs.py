@@ -7,9 +7,9 @@ import pytest
 import redis
 from rq.job import Job
 
-from contextvqa.job_hash import MAX_PAYLOAD_BYTES
-from contextvqa.jobs import Kind, job_id
-from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
+from contextvqa.queueing.job_hash import MAX_PAYLOAD_BYTES
+from contextvqa.queueing.jobs import Kind, job_id
+from contextvqa.queueing.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
 from tests.stages import EchoStage, enqueue, pending, serve
 
 EVIL = job_id("test", "e" * 32, Kind.GENERATE)

@@ -14,7 +14,7 @@ import pytest
 import redis
 from PIL import Image
 
-from contextvqa.queues import GENERATE, rq_queue, worker_executions_key
+from contextvqa.queueing.queues import GENERATE, rq_queue, worker_executions_key
 from tests.faults.engine import MODEL
 from tests.support import (
     ROOT,

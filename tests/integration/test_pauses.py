@@ -7,15 +7,15 @@ import orjson
 import pytest
 import redis
 
-from contextvqa.claims import Claims
 from contextvqa.errors import Reason, RejectError, RunError, TransientError
-from contextvqa.pauses import Pause, pause, pause_of, resume
-from contextvqa.queues import GENERATE, REFINE, rq_queue
+from contextvqa.queueing.claims import Claims
+from contextvqa.queueing.pauses import Pause, pause, pause_of, resume
+from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
+from contextvqa.queueing.recovery import Recovery
+from contextvqa.queueing.runs import Runs
 from contextvqa.records import ImageRecord
-from contextvqa.recovery import Recovery
-from contextvqa.run_directory import RunDirectory
-from contextvqa.runs import Runs
 from contextvqa.settings import Daemon, Guards
+from contextvqa.storage.run_directory import RunDirectory
 from producer.enqueue import Enqueuer
 from tests.stages import EchoStage, assert_nothing_is_left, enqueue, pending, rows, serve
 from tests.support import run_contextvqa

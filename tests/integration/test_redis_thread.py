@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa.connection import connect
 from contextvqa.errors import UnavailableError
-from contextvqa.redis_thread import RedisThread
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.redis_thread import RedisThread
 from tests.stages import until
 from tests.support import wait_until
 

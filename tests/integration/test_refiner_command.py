@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa import bookkeeping
 from contextvqa.gates import Quality
-from contextvqa.jobs import refine_job, reject_job
-from contextvqa.pauses import pause_of, resume
-from contextvqa.queues import REFINE, rq_queue
+from contextvqa.queueing import bookkeeping
+from contextvqa.queueing.jobs import refine_job, reject_job
+from contextvqa.queueing.pauses import pause_of, resume
+from contextvqa.queueing.queues import REFINE, rq_queue
 from contextvqa.records import ImageRecord, Rejection, record_key
-from contextvqa.run_directory import RunDirectory
 from contextvqa.settings import Gates, Sampling
+from contextvqa.storage.run_directory import RunDirectory
 from tests.support import (
     clean_environment,
     contextvqa,

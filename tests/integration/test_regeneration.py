@@ -6,7 +6,7 @@ import orjson
 import pytest
 import redis
 
-from contextvqa.queues import GENERATE, REFINE, rq_queue
+from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
 from contextvqa.records import ImageRecord, derive_seed
 from tests.integration.stand_in import BAD, GOOD, lines_of, work_off
 from tests.support import run_contextvqa

@@ -13,12 +13,12 @@ import redis
 
 from contextvqa.errors import Reason
 from contextvqa.gates import Quality
-from contextvqa.queues import GENERATE, rq_queue
+from contextvqa.queueing.queues import GENERATE, rq_queue
 from contextvqa.records import ImageRecord, Rejection, prompt_digest
 from contextvqa.run_config import RunConfig
-from contextvqa.run_directory import RunDirectory
 from contextvqa.settings import Sampling
-from contextvqa.sink import Line, Sink
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.storage.sink import Line, Sink
 from producer.prompt import DEFAULT_PROMPT
 from refiner.conclusion import conclude, line_of
 from refiner.reparse import WRITE_BYTES

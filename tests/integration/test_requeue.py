@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa.claims import Claims
 from contextvqa.errors import Reason
-from contextvqa.jobs import Kind, job_id
-from contextvqa.outcomes import Retried, rejected
-from contextvqa.queues import GENERATE, REFINE, job_key, rq_queue
-from contextvqa.reaper import process_identity
-from contextvqa.requeue import requeue
-from contextvqa.runs import Runs
+from contextvqa.queueing.claims import Claims
+from contextvqa.queueing.jobs import Kind, job_id
+from contextvqa.queueing.outcomes import Retried, rejected
+from contextvqa.queueing.queues import GENERATE, REFINE, job_key, rq_queue
+from contextvqa.queueing.reaper import process_identity
+from contextvqa.queueing.requeue import requeue
+from contextvqa.queueing.runs import Runs
 from tests.integration.stand_in import BAD, GOOD, ONCE, generate, lines_of, work_off
 from tests.support import run_contextvqa
 

@@ -7,14 +7,14 @@ import pytest
 import redis
 from rq.job import Job
 
-from contextvqa.connection import connect
-from contextvqa.jobs import Kind, job_id
-from contextvqa.queues import GENERATE, prompts_key, rq_queue
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.processes.server_socket import running_url
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.jobs import Kind, job_id
+from contextvqa.queueing.queues import GENERATE, prompts_key, rq_queue
+from contextvqa.queueing.runs import Runs
 from contextvqa.records import derive_seed
-from contextvqa.run_directory import RunDirectory
-from contextvqa.runs import Runs
-from contextvqa.server import EmbeddedServer
-from contextvqa.server_socket import running_url
+from contextvqa.storage.run_directory import RunDirectory
 from tests.integration.stand_in import BAD, GOOD, ONCE, generate, lines_of, work_off
 from tests.support import run_contextvqa
 

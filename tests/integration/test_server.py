@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa import server, server_program
 from contextvqa.errors import UnavailableError
-from contextvqa.server import EmbeddedServer
-from contextvqa.server_program import find_server
-from contextvqa.server_socket import running_url
+from contextvqa.processes import server, server_program
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.processes.server_program import find_server
+from contextvqa.processes.server_socket import running_url
 
 #: Starts a server and dies without stopping it, as a caller under `kill -9` does.
 KILLED_CALLER = """
 import os, signal, sys
 from pathlib import Path
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
 EmbeddedServer(Path(sys.argv[1])).start()
 os.kill(os.getpid(), signal.SIGKILL)
 """

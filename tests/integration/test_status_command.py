@@ -9,8 +9,8 @@ import redis
 
 from contextvqa.errors import Reason
 from contextvqa.records import ImageRecord, Rejection
-from contextvqa.run_directory import RunDirectory
-from contextvqa.sink import Line, Sink
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.storage.sink import Line, Sink
 from tests.support import clean_environment, contextvqa, run_contextvqa
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contextvqa import children
-from contextvqa.children import Child
-from contextvqa.sessions import MARKER
+from contextvqa.processes import children
+from contextvqa.processes.children import Child
+from contextvqa.processes.sessions import MARKER
 from tests.integration.supervised import seen
 from tests.support import clean_environment, wait_until
 

@@ -7,13 +7,13 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from contextvqa import wait
-from contextvqa.connection import connect
 from contextvqa.errors import IncompleteError
-from contextvqa.pauses import Pause, pause
-from contextvqa.run_directory import RunDirectory
-from contextvqa.server import EmbeddedServer
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.pauses import Pause, pause
 from contextvqa.settings import Sampling
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.watching import wait
 from tests.integration.stand_in import BAD, GOOD, ONCE, work_off
 from tests.support import clean_environment, contextvqa, run_contextvqa, wait_until
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks import resume
-from contextvqa import follower
+from contextvqa.storage import follower
 
 
 def in_this_process(measure: Callable[..., Any], *arguments: Any) -> Any:

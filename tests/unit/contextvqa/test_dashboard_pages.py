@@ -7,7 +7,7 @@ import jinja2
 import pytest
 import rq_dashboard
 
-from contextvqa.dashboard_pages import MENDS, Mend, MendedTemplates
+from contextvqa.dashboard.pages import MENDS, Mend, MendedTemplates
 
 TEMPLATES = Path(rq_dashboard.__file__).parent / "templates"
 NAMES = [str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*") if path.is_file()]

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contextvqa import follower, tally
 from contextvqa.errors import RunError
-from contextvqa.funnel import Funnel, FunnelState
 from contextvqa.gates import NAMES
-from contextvqa.rejects import Rejects
-from contextvqa.run_directory import RunDirectory
-from contextvqa.tally import GateCount, RejectCount
+from contextvqa.storage import follower
+from contextvqa.storage.rejects import Rejects
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.watching import tally
+from contextvqa.watching.funnel import Funnel, FunnelState
+from contextvqa.watching.tally import GateCount, RejectCount
 
 FLAG, DROP = {"action": "flag", "evidence": "e"}, {"action": "drop", "evidence": "e"}
 
@@ -44,7 +45,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         lines.append(data)
         return real(data)
 
-    monkeypatch.setattr("contextvqa.funnel.read", read)
+    monkeypatch.setattr("contextvqa.watching.funnel.read", read)
     return lines
 
 

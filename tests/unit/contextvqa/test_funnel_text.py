@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from contextvqa.funnel import FunnelState, Pairs
-from contextvqa.funnel_text import summary, table
-from contextvqa.tally import GateCount, RejectCount
+from contextvqa.watching.funnel import FunnelState, Pairs
+from contextvqa.watching.funnel_text import summary, table
+from contextvqa.watching.tally import GateCount, RejectCount
 
 NO_PAIRS = Pairs(written=0, kept=0, by_written={}, by_kept={})
 EMPTY = FunnelState(

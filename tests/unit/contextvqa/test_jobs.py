@@ -3,7 +3,7 @@
 import pytest
 
 from contextvqa.errors import Reason
-from contextvqa.jobs import generate_job, reject_job
+from contextvqa.queueing.jobs import generate_job, reject_job
 from contextvqa.records import ImageRecord, Rejection
 
 

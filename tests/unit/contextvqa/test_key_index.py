@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contextvqa import follower, key_index, snapshot
-from contextvqa.durable_file import DurableFile
 from contextvqa.errors import RunError, SinkError
-from contextvqa.key_index import KeyIndex, Keys
-from contextvqa.snapshot import durable_bytes, load, path_of
+from contextvqa.storage import follower, key_index, snapshot
+from contextvqa.storage.durable_file import DurableFile
+from contextvqa.storage.key_index import KeyIndex, Keys
+from contextvqa.storage.snapshot import durable_bytes, load, path_of
 
 #: More than the end by which a file is recognized.
 LONG = 5000
@@ -84,7 +84,7 @@ def test_indexes_that_went_on_from_snapshots_and_from_memory_know_what_a_dict_kn
     parts: list[list[tuple[int, int]]], others: list[tuple[int, int]]
 ) -> None:
     with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("contextvqa.key_set.SEGMENT_KEYS", 4)
+        patch.setattr("contextvqa.storage.key_set.SEGMENT_KEYS", 4)
         path, other = Path(directory) / "results.jsonl", Path(directory) / "rejects.jsonl"
         append(other, *(line(*entry) for entry in others))
         entries: list[tuple[int, int]] = []
@@ -362,7 +362,7 @@ def test_a_reader_waits_for_a_writer_that_is_soon_done(
     append(path, line(1))
     with ExitStack() as locks:
         locks.enter_context(DurableFile(path).locked())
-        monkeypatch.setattr("contextvqa.snapshot.time.sleep", lambda _: locks.close())
+        monkeypatch.setattr("contextvqa.storage.snapshot.time.sleep", lambda _: locks.close())
 
         assert numbers(followed(path)) == {1}
 

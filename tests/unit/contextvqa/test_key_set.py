@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contextvqa.key_set import KEY_BYTES, KeySet
+from contextvqa.storage.key_set import KEY_BYTES, KeySet
 
 #: Digests, and keys that lie in one bucket.
 KEYS = st.one_of(
@@ -19,11 +19,11 @@ KEYS = st.one_of(
 def small_segments() -> Iterator[None]:
     """Let a few keys make segments, and a few more merge them piece by piece."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("contextvqa.key_set.SEGMENT_KEYS", 4)
-        patch.setattr("contextvqa.key_set.MERGE_KEYS", 2)
-        patch.setattr("contextvqa.key_set.BUCKET_KEYS", 1)
-        patch.setattr("contextvqa.key_set.MIN_BITS", 1)
-        patch.setattr("contextvqa.key_set.SELECT_KEYS", 3)
+        patch.setattr("contextvqa.storage.key_set.SEGMENT_KEYS", 4)
+        patch.setattr("contextvqa.storage.key_set.MERGE_KEYS", 2)
+        patch.setattr("contextvqa.storage.key_set.BUCKET_KEYS", 1)
+        patch.setattr("contextvqa.storage.key_set.MIN_BITS", 1)
+        patch.setattr("contextvqa.storage.key_set.SELECT_KEYS", 3)
         yield
 
 

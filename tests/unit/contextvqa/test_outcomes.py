@@ -1,10 +1,10 @@
 """How a claim ends that no stage could execute."""
 
 from contextvqa.errors import Reason
-from contextvqa.job_hash import Execution, StoredJob
-from contextvqa.jobs import FUNCTIONS, JobSpec, generate_job, refine_job
-from contextvqa.outcomes import Claim, Failed, rejected
-from contextvqa.queues import GENERATE, REFINE, OrjsonSerializer
+from contextvqa.queueing.job_hash import Execution, StoredJob
+from contextvqa.queueing.jobs import FUNCTIONS, JobSpec, generate_job, refine_job
+from contextvqa.queueing.outcomes import Claim, Failed, rejected
+from contextvqa.queueing.queues import GENERATE, REFINE, OrjsonSerializer
 from contextvqa.records import ImageRecord, Rejection
 from tests.support import generation_of
 

@@ -3,7 +3,7 @@
 import pytest
 
 from contextvqa.errors import RestartError
-from contextvqa.post import RECYCLE_S, restart_wait_s
+from contextvqa.processes.post import RECYCLE_S, restart_wait_s
 
 
 def waits_s(*, code: int = 1, ready_s: float = 0.0, num_failed_starts: int = 0) -> list[float]:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from contextvqa.reaper import host_identity, is_running
+from contextvqa.queueing.reaper import host_identity, is_running
 
 
 def test_a_process_runs_until_it_has_ended_and_a_zombie_does_not() -> None:
@@ -18,7 +18,7 @@ def test_a_process_runs_until_it_has_ended_and_a_zombie_does_not() -> None:
 
 
 def test_a_host_is_named_the_same_in_all_its_processes() -> None:
-    script = "from contextvqa.reaper import host_identity; print(host_identity())"
+    script = "from contextvqa.queueing.reaper import host_identity; print(host_identity())"
     other = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -8,8 +8,8 @@ import pytest
 
 from contextvqa.errors import UsageError
 from contextvqa.gates import Action, Quality
-from contextvqa.run_directory import RunConfig, RunDirectory
 from contextvqa.settings import Gates, Sampling
+from contextvqa.storage.run_directory import RunConfig, RunDirectory
 
 STRICT = Gates(gate=("cap=drop",), min_pairs=2).quality()
 

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from contextvqa.errors import RunError, SinkError
-from contextvqa.key_index import KeyIndex
-from contextvqa.run_directory import RunDirectory
 from contextvqa.settings import Sampling
-from contextvqa.sink import Line, Sink
+from contextvqa.storage.key_index import KeyIndex
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.storage.sink import Line, Sink
 
 
 def line(number: int, *, size: int = 10) -> Line:
@@ -325,7 +325,7 @@ def test_a_run_that_was_never_begun_here_is_not_written_to(runs_dir: Path) -> No
 def test_lines_longer_than_a_read_are_followed(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("contextvqa.follower.CHUNK_BYTES", 64)
+    monkeypatch.setattr("contextvqa.storage.follower.CHUNK_BYTES", 64)
     Sink(directory).append([line(1, size=1000), line(2), line(3, size=500)])
 
     index = KeyIndex(directory.results_path)

@@ -11,7 +11,7 @@ from contextvqa.gates import Quality
 from contextvqa.records import Generation, ImageRecord, Rejection, to_payload
 from contextvqa.run_config import RunConfig
 from contextvqa.settings import Sampling
-from contextvqa.sink import Line
+from contextvqa.storage.sink import Line
 from refiner.conclusion import conclude, conclude_rejected
 from tests.support import generation_of
 

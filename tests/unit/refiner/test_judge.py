@@ -11,7 +11,7 @@ from contextvqa.gates import Action, Quality, read_actions
 from contextvqa.records import ImageRecord
 from contextvqa.run_config import RunConfig
 from contextvqa.settings import Sampling
-from contextvqa.sink import Line
+from contextvqa.storage.sink import Line
 from refiner.conclusion import conclude
 from tests.support import generation_of
 

@@ -11,7 +11,7 @@ from contextvqa.gates import Action, Quality
 from contextvqa.records import ImageRecord, Rejection, derive_seed
 from contextvqa.run_config import RunConfig
 from contextvqa.settings import Sampling
-from contextvqa.sink import Line
+from contextvqa.storage.sink import Line
 from refiner.conclusion import conclude, conclude_rejected
 from refiner.replay.replaying import Item, Replay
 from tests.support import generation_of

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from contextvqa.errors import ImageError, RestartError, RunError
-from contextvqa.job_hash import Execution, StoredJob
-from contextvqa.outcomes import Claim, Finished
-from contextvqa.queues import OrjsonSerializer
+from contextvqa.queueing.job_hash import Execution, StoredJob
+from contextvqa.queueing.outcomes import Claim, Finished
+from contextvqa.queueing.queues import OrjsonSerializer
 from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload, to_payload
 from contextvqa.run_config import RunConfig
 from contextvqa.settings import Engine, Guards, Images, Sampling

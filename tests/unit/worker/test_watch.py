@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from contextvqa.errors import CrashError, RestartError
-from contextvqa.sessions import memory_bytes
+from contextvqa.processes.sessions import memory_bytes
 from worker.watch import MAX_GAP_S, MEASURE_INTERVAL_S, MemoryWatch, TokenWatch
 
 

@@ -1,0 +1,110 @@
+"""`contextvqa dashboard`: rq-dashboard for our queues, made safe to leave running."""
+
+import errno
+import logging
+import signal
+import socket
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contextvqa import logs
+from contextvqa.errors import UnavailableError, UsageError
+from contextvqa.options import takes
+from contextvqa.processes.server_socket import url_of_run
+from contextvqa.progress import say
+from contextvqa.queueing.connection import address, connect
+from contextvqa.settings import DEFAULT_REDIS_URL, Listener, Store
+from contextvqa.storage.run_directory import RunDirectory
+
+#: Requests carry no body but a form's empty one.
+MAX_BODY_BYTES = 64 << 10
+
+
+@click.command()
+@click.argument("name", required=False)
+@takes(Store, Listener)
+def command(*, name: str | None, store: Store, listener: Listener) -> None:
+    """
+    Show queues, workers and jobs in a browser, until stopped; requeue failed jobs.
+
+    With NAME, those of the embedded server of this run.
+    """
+    logs.configure()
+    # It warns of every request that waits for a thread.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    create_app = _load("contextvqa.dashboard.app").create_app
+    waitress = _load("waitress")
+    url = _url_of(name, store)
+    password = _read_password(listener.password_file)
+    with connect(url) as connection, _listen(listener) as listening:
+        app = create_app(
+            connection,
+            address=address(url or DEFAULT_REDIS_URL),
+            is_local=listener.is_local,
+            password=password,
+        )
+        server = waitress.create_server(
+            app, sockets=[listening], ident=None, max_request_body_size=MAX_BODY_BYTES
+        )
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+        port = listening.getsockname()[1]
+        say(f"dashboard: http://{_shown(listener.host)}:{port}/ (Ctrl-C stops it)")
+        server.run()
+
+
+def _url_of(run: str | None, store: Store) -> str | None:
+    if run is None:
+        return store.redis_url
+    directory = RunDirectory(store.runs_dir, run)
+    directory.check_exists()
+    return url_of_run(store.redis_url, directory.redis_path)
+
+
+def _read_password(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--password-file {path} cannot be read: {error}.") from error
+    if not lines or not lines[0]:
+        raise UsageError(f"--password-file {path} has no password in its first line.")
+    return lines[0]
+
+
+def _listen(listener: Listener) -> socket.socket:
+    """
+    Return a socket that listens.
+
+    Raises:
+        UnavailableError: The port is taken.
+        UsageError: This machine has no such address, or this user no right to the port.
+
+    """
+    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    try:
+        return socket.create_server((listener.host, listener.port), family=family)
+    except OSError as error:
+        where = f"{_shown(listener.host)}:{listener.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise UnavailableError(f"{where} is in use; choose another --port.") from error
+        raise UsageError(f"cannot listen on {where}: {error.strerror}.") from error
+
+
+def _shown(host: str) -> str:
+    """Return a host as URLs write it."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _load(module: str) -> Any:
+    """Return a module of ours or others; only here, for what it needs is an extra."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            f"the dashboard needs the package {error.name}: pip install 'contextvqa[dashboard]'."
+        ) from error

@@ -1,0 +1,1 @@
+"""Processes: the embedded server, worker processes and who looks after them."""

@@ -1,0 +1,155 @@
+"""
+A claim is a job in our hands; an outcome is how it leaves them.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from rq.job import JobStatus
+
+from contextvqa.errors import Reason, RejectError
+from contextvqa.queueing.job_hash import Execution, StoredJob
+from contextvqa.queueing.jobs import JobSpec, Kind, record_of, reject_job, run_and_key
+from contextvqa.queueing.queues import GENERATE
+from contextvqa.records import (
+    Attempt,
+    Generation,
+    ImageRecord,
+    Payload,
+    Rejection,
+    from_payload,
+)
+
+#: Suspects that run together. Small, so that a poison record takes few innocents along.
+SUSPECT_GROUP = 4
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A job in our hands, and the execution that makes it ours."""
+
+    job: StoredJob
+    execution: Execution
+    #: Monotonic seconds.
+    claimed_at: float = field(default_factory=time.monotonic)
+    leased_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a worker has died with this job in flight."""
+        return self.job.crash_count > 0
+
+    def attempted(self, record: ImageRecord) -> ImageRecord:
+        """Return the record of a generate job with this try counted as an attempt."""
+        return replace(record, attempt=record.attempt + self.job.retry_count)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a claim ends, with the jobs that are enqueued in the same transaction."""
+
+    follow_ups: tuple[JobSpec, ...] = ()
+
+
+class Finished(Outcome):
+    """The execution did its work; the record goes on as `follow_ups`, or has ended."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed(Outcome):
+    """The job ends as failed in rq; `follow_ups` carry the record's rejection."""
+
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Returned(Outcome):
+    """The job goes back to the head of its queue, as if it had not been claimed."""
+
+    #: Its worker or engine died with it in flight, which is counted.
+    has_crashed: bool = False
+
+
+class Retried(Outcome):
+    """The job goes to the end of its queue for another try, which is counted."""
+
+
+def read_record(claim: Claim) -> ImageRecord:
+    """
+    Return the record that a job carries, which must be the one that its id names.
+
+    Raises:
+        RejectError: There is none, or another one, as in a job that somebody made by hand.
+
+    """
+    _, arguments = claim.job.content
+    record = record_of(arguments)
+    if run_and_key(claim.job.id) != (record.run, record.key):
+        message = f"the job carries record {record.key} of run {record.run!r}, its id names another"
+        raise RejectError(Reason.MALFORMED, message)
+    return record
+
+
+def crashed(claim: Claim, stage: str, max_crashes: int) -> Outcome:
+    """Return the outcome of a claim whose worker or engine died: another try, if any is left."""
+    if claim.job.crash_count < max_crashes:
+        return Returned(has_crashed=True)
+    message = (
+        f"in flight at {claim.job.crash_count + 1} crashes of its worker, "
+        f"more than --max-crashes {max_crashes}"
+    )
+    return rejected(claim, stage, Reason.CRASHED, message)
+
+
+def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
+    """Return the outcome that ends a job and has the refiner write its record's rejection."""
+    # A path may hold any bytes, and JSON cannot.
+    message = message.encode("utf-8", "replace").decode()
+    text = f"{reason}: {message}"
+    if claim.job.id.endswith(f"-{Kind.REJECT}"):
+        return Failed(message=text)
+    try:
+        record = read_record(claim)
+    except RejectError:
+        return Failed(message=text)
+    if stage == GENERATE:
+        record = claim.attempted(record)
+    rejection = Rejection(
+        record=record,
+        stage=stage,
+        reason=reason,
+        message=message,
+        written=_written(claim.job.content[1]),
+    )
+    return Failed(message=text, follow_ups=(reject_job(rejection),))
+
+
+def _written(arguments: Payload) -> Attempt | None:
+    """Return what the model wrote, where a job carries it whole."""
+    try:
+        return from_payload(arguments.get("generation", {}), Generation).written
+    except RejectError:
+        return None
+
+
+def select(queued: Sequence[StoredJob], num_in_flight: int) -> list[StoredJob]:
+    """
+    Choose which queued jobs to start together.
+
+    All, unless there are suspects among them: then nothing while others are in flight, else a few
+    suspects, and alone one that has crashed again in such a group.
+    """
+    suspects = [job for job in queued if job.crash_count]
+    if not suspects:
+        return list(queued)
+    if num_in_flight:
+        return []
+    worst = max(suspects, key=lambda job: job.crash_count)
+    return [worst] if worst.crash_count > 1 else suspects[:SUSPECT_GROUP]
+
+
+def is_ours(execution: Execution, fence: Sequence[bytes | None]) -> bool:
+    """Whether the job's status and `execution_id` still name this execution."""
+    status, execution_id = fence
+    return status == JobStatus.STARTED.value.encode() and execution_id == execution.id.encode()

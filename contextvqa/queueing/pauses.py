@@ -1,0 +1,91 @@
+"""
+Runs that are paused: nothing of them is executed until somebody resumes them.
+
+A paused run's jobs stay where they are; those that a daemon meets at the head of a queue are put
+aside, in rq's deferred registry, so that they do not keep the runs behind them waiting. Daemons
+bring them back once the run is resumed, so that `resume` is one atomic command and may be killed.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import click
+import orjson
+import redis
+
+from contextvqa.options import takes
+from contextvqa.processes.server_socket import url_of_run
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.queues import PAUSED
+from contextvqa.settings import Store
+from contextvqa.storage.run_directory import RunDirectory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pause:
+    """Why a run is paused."""
+
+    #: The kind of error that all failed with, or "operator".
+    reason: str
+    #: One of these errors, in its own words.
+    message: str
+    #: The process that paused it.
+    by: str
+    #: ISO 8601, UTC.
+    at: str
+
+    @classmethod
+    def now(cls, reason: str, message: str, by: str) -> "Pause":
+        """Return a pause that begins now."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(reason=reason, message=message, by=by, at=at)
+
+    def describe(self, run: str) -> str:
+        """Return what people read."""
+        message = self.message.removesuffix(".")
+        return f"run {run!r} is paused since {self.at} by {self.by}: {self.reason}: {message}"
+
+    def advise(self, run: str) -> str:
+        """Return the same, and what to do."""
+        return f"{self.describe(run)}; when that is mended: contextvqa resume {run}"
+
+
+def pause(connection: redis.Redis, run: str, why: Pause) -> bool:
+    """Pause a run; the first reason stays. Return whether it was not paused yet."""
+    return bool(connection.hsetnx(PAUSED, run, orjson.dumps(asdict(why)).decode()))
+
+
+def resume(connection: redis.Redis, run: str) -> bool:
+    """Let a run go on; return whether it was paused."""
+    return bool(connection.hdel(PAUSED, run))
+
+
+def pause_of(connection: redis.Redis, run: str) -> Pause | None:
+    """Return why a run is paused; None for one that is not."""
+    data = connection.hget(PAUSED, run)
+    return Pause(**orjson.loads(data)) if data is not None else None
+
+
+@click.command()
+@click.argument("name")
+@takes(Store)
+def pause_command(*, name: str, store: Store) -> None:
+    """Stop executing records of run NAME, until it is resumed. Its queue stays as it is."""
+    connection = _connect(name, store)
+    if not pause(connection, name, Pause.now("operator", "asked for", "contextvqa pause")):
+        click.echo(f"run {name!r} was paused already", err=True)
+
+
+@click.command()
+@click.argument("name")
+@takes(Store)
+def resume_command(*, name: str, store: Store) -> None:
+    """Go on with run NAME after a pause. Records rejected before it: contextvqa retry."""
+    if not resume(_connect(name, store), name):
+        click.echo(f"run {name!r} was not paused", err=True)
+
+
+def _connect(run: str, store: Store) -> redis.Redis:
+    directory = RunDirectory(store.runs_dir, run)
+    directory.check_exists()
+    return connect(url_of_run(store.redis_url, directory.redis_path))

@@ -1,0 +1,1 @@
+"""Where a run stands: counts, funnel, and the commands that show them."""

@@ -1,0 +1,152 @@
+"""The state of a run, read from its directory and from Redis."""
+
+from dataclasses import dataclass, field
+
+import redis
+from rq.worker import BaseWorker
+
+from contextvqa.queueing.pauses import Pause, pause_of
+from contextvqa.queueing.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
+from contextvqa.queueing.runs import Runs
+from contextvqa.storage.follower import OnRead
+from contextvqa.storage.rejects import Rejects
+from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.watching.funnel import Funnel, FunnelState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueState:
+    """Jobs of all runs on one queue, as rq's registries have them."""
+
+    queued: int
+    started: int
+    #: Put aside, because their runs are paused.
+    deferred: int
+    finished: int
+    failed: int
+
+    @property
+    def live(self) -> int:
+        """Jobs that will still run."""
+        return self.queued + self.started + self.deferred
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerState:
+    """One live worker process."""
+
+    name: str
+    queue: str
+    state: str
+    settled: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunState:
+    """What is known of a run at one moment. None: Redis cannot be asked."""
+
+    run: str
+    accepted: int
+    rejected: int
+    pending: int | None
+    queues: dict[str, QueueState] = field(default_factory=dict)
+    workers: tuple[WorkerState, ...] = ()
+    paused: Pause | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether Redis holds no work, whatever may be counted as pending."""
+        return not any(queue.live for queue in self.queues.values())
+
+    @property
+    def ended(self) -> int:
+        """Records with an outcome."""
+        return self.accepted + self.rejected
+
+
+class RunWatcher:
+    """Looks at one run again and again; each look reads only what is new in the files."""
+
+    def __init__(self, directory: RunDirectory, connection: redis.Redis | None) -> None:
+        self.directory = directory
+        self.connection = connection
+        self._rejects = Rejects(directory)
+        self._results = self._rejects.results
+        self._funnel = Funnel(self._rejects)
+
+    def look(self) -> RunState:
+        """
+        Return the state now.
+
+        Raises:
+            RunError: A results or rejects line is damaged.
+
+        """
+        # Redis first: a job is settled after its line, so that no record is in neither.
+        pending, queues, workers, paused = self._look_at_redis()
+        self._rejects.follow()
+        return RunState(
+            run=self.directory.run,
+            accepted=len(self._results),
+            rejected=self._num_rejected(),
+            pending=pending,
+            queues=queues,
+            workers=workers,
+            paused=paused,
+        )
+
+    def funnel(self, on_read: OnRead) -> FunnelState:
+        """
+        Return the funnel as of the last `look`; a run that nobody asked about takes minutes.
+
+        Args:
+            on_read: Told how many bytes of the run's files are read, and how many there are.
+
+        Raises:
+            RunError: A results or rejects line is damaged.
+
+        """
+        return self._funnel.look(on_read)
+
+    def _num_rejected(self) -> int:
+        """Count the rejects that are not being tried again."""
+        num_rejected = self._rejects.num_counting
+        if not num_rejected or self.connection is None:
+            return num_rejected
+        keys = Runs(self.connection).pending_keys(self.directory.run)
+        return num_rejected - sum(map(self._rejects.counts, keys))
+
+    def _look_at_redis(
+        self,
+    ) -> tuple[int | None, dict[str, QueueState], tuple[WorkerState, ...], Pause | None]:
+        if self.connection is None:
+            return None, {}, (), None
+        pending = Runs(self.connection).num_pending(self.directory.run)
+        queues = {name: _queue_state(name, self.connection) for name in (GENERATE, REFINE)}
+        paused = pause_of(self.connection, self.directory.run)
+        return pending, queues, _workers(self.connection), paused
+
+
+def _queue_state(name: str, connection: redis.Redis) -> QueueState:
+    queue = rq_queue(name, connection)
+    return QueueState(
+        queued=queue.count,
+        # Without rq's own clean-up, which judges executions that are not its own.
+        started=queue.started_job_registry.get_job_count(cleanup=False),
+        deferred=queue.deferred_job_registry.get_job_count(cleanup=False),
+        finished=queue.finished_job_registry.get_job_count(cleanup=False),
+        failed=queue.failed_job_registry.get_job_count(cleanup=False),
+    )
+
+
+def _workers(connection: redis.Redis) -> tuple[WorkerState, ...]:
+    workers = BaseWorker.all(connection=connection, serializer=OrjsonSerializer)
+    return tuple(
+        WorkerState(
+            name=worker.name,
+            queue=",".join(worker.queue_names()),
+            state=worker.get_state(),
+            settled=worker.successful_job_count + worker.failed_job_count,
+        )
+        for worker in sorted(workers, key=lambda worker: worker.name)
+    )
