@@ -38,7 +38,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     )
     # From here on this is a worker process, whose standard input is held by its supervisor.
     lifetime = replace(lifetime, until_stdin_closes=True)
-    connection = connect_to_queue(store.redis_url)
+    connection = connect_to_queue(store.server_url)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)
     runs = Runs(connection)
     stage = Generate(vllm, Decoders(images), runs, images=images, guards=guards)
