@@ -5,18 +5,21 @@ BIN := .venv/bin
 PYTORCH_CPU := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults bench lint format clean
+.PHONY: help demo test test-compose faults bench lint format clean
 
 help: ## Say what each target does.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "PYTHON=python3.12 and the like choose the interpreter of a new .venv."
 
 demo: .venv/.installed-demo ## Turn sample images into records with a real, small model on the CPU.
 	$(BIN)/contextvqa run examples/flags/sample_data.json --run demo \
 		--model examples/flags/model --image-root examples/flags
 
-test: .venv/.installed-test ## Run all tests.
+test: .venv/.installed-test ## Run all tests but those of containers.
 	$(BIN)/pytest
+
+test-compose: .venv/.installed-test ## Build and break docker-compose.yml in real containers (Debian, root).
+	$(BIN)/pytest tests/compose
 
 faults: .venv/.installed-test ## Break everything thousands of times; N=0.1 a tenth, SEED=... K=... again.
 	FAULTS=$(or $(N),1) SEED=$(SEED) $(BIN)/pytest -m faults $(if $(K),-k "$(K)")

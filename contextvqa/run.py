@@ -71,7 +71,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             say("starting the embedded server")
             server = stack.enter_context(EmbeddedServer(directory.redis_path))
             store = replace(store, redis_url=server.url)
-        watcher = RunWatcher(directory, connect(store.redis_url))
+        watcher = RunWatcher(directory, connect(store.server_url))
         shared = as_flags(store)
         commands = Commands(
             enqueue=[

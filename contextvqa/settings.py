@@ -11,8 +11,8 @@ import click
 
 from contextvqa.gates import PRESETS, Quality, read_actions
 from contextvqa.options import setting
-
-DEFAULT_REDIS_URL = "redis://localhost:6379/0"
+from contextvqa.passwords import read_password
+from contextvqa.queueing.redis_url import DEFAULT_REDIS_URL, with_password
 
 MAX_PORT = 65_535
 
@@ -34,6 +34,30 @@ class Store:
         "Redis server, redis://, rediss:// or unix://. "
         f"Default: {DEFAULT_REDIS_URL}; for a run with an embedded server, and in `run`, that one.",
     )
+    redis_password_file: Path | None = setting(
+        None,
+        "File whose one line is the password of --redis-url, which then stands neither on a "
+        "command line nor in the environment.",
+        kind=click.Path(path_type=Path),
+    )
+
+    def __post_init__(self) -> None:
+        if self.redis_password_file is not None and self.redis_url is None:
+            raise ValueError("--redis-password-file needs the --redis-url that it is for.")
+
+    @property
+    def server_url(self) -> str | None:
+        """
+        The URL to connect to, with the password: for no command line and no message.
+
+        Raises:
+            UsageError: The password file holds no password, or the URL has one besides.
+
+        """
+        if self.redis_url is None or self.redis_password_file is None:
+            return self.redis_url
+        password = read_password(self.redis_password_file, "--redis-password-file")
+        return with_password(self.redis_url, password)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -83,7 +83,7 @@ def command(*, name: str, sources: tuple[str, ...], as_json: bool, store: Store)
 def _connect(store: Store, directory: RunDirectory) -> tuple[redis.Redis | None, list[str]]:
     """Connect to the run's server; say so where there is none and none was named."""
     try:
-        return connect(url_of_run(store.redis_url, directory.redis_path)), []
+        return connect(url_of_run(store.server_url, directory.redis_path)), []
     except UnavailableError as error:
         if store.redis_url is not None:
             raise

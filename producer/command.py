@@ -50,7 +50,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     # A file that is no input at all is refused here, before the run is begun.
     rows = chain([next(rows)], rows)
     directory = RunDirectory(store.runs_dir, run)
-    connection = connect_to_queue(url_of_run(store.redis_url, directory.redis_path))
+    connection = connect_to_queue(url_of_run(store.server_url, directory.redis_path))
     # A file's name may be any bytes; run.json is text.
     name = os.fsencode(source).decode("utf-8", "replace")
     runs = _begin(

@@ -182,7 +182,7 @@ def _server(store: Store, directory: RunDirectory) -> Iterator[tuple[str | None,
     """
     is_embedded = store.redis_url is None and directory.redis_path.exists()
     if not is_embedded or running_url(directory.redis_path):
-        yield url_of_run(store.redis_url, directory.redis_path), False
+        yield url_of_run(store.server_url, directory.redis_path), False
         return
     with directory.alone(), EmbeddedServer(directory.redis_path) as server:
         yield server.url, True

@@ -17,5 +17,5 @@ from refiner.stage import Refine
 def command(*, store: Store, daemon: Daemon, lifetime: Lifetime) -> None:
     """Parse generations and append the results, until stopped."""
     logs.configure()
-    connection = connect_to_queue(store.redis_url)
+    connection = connect_to_queue(store.server_url)
     asyncio.run(ConcurrentWorker(Refine(store.runs_dir), connection, daemon, lifetime).serve())

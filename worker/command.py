@@ -49,7 +49,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     place.take()
     logs.configure(place.prefix)
     lifetime = replace(lifetime, until_stdin_closes=True)
-    connection = connect_to_queue(store.redis_url)
+    connection = connect_to_queue(store.server_url)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)
     runs = Runs(connection)
     decoders = Decoders(images, num_cores=place.num_cores)

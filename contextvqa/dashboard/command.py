@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,10 +13,12 @@ import click
 from contextvqa import logs
 from contextvqa.errors import UnavailableError, UsageError
 from contextvqa.options import takes
+from contextvqa.passwords import read_password
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import say
-from contextvqa.queueing.connection import address, connect
-from contextvqa.settings import DEFAULT_REDIS_URL, Listener, Store
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.redis_url import DEFAULT_REDIS_URL, address
+from contextvqa.settings import Listener, Store
 from contextvqa.storage.run_directory import RunDirectory
 
 #: Requests carry no body but a form's empty one.
@@ -39,7 +40,8 @@ def command(*, name: str | None, store: Store, listener: Listener) -> None:
     create_app = _load("contextvqa.dashboard.app").create_app
     waitress = _load("waitress")
     url = _url_of(name, store)
-    password = _read_password(listener.password_file)
+    file = listener.password_file
+    password = None if file is None else read_password(file, "--password-file")
     with connect(url) as connection, _listen(listener) as listening:
         app = create_app(
             connection,
@@ -58,22 +60,10 @@ def command(*, name: str | None, store: Store, listener: Listener) -> None:
 
 def _url_of(run: str | None, store: Store) -> str | None:
     if run is None:
-        return store.redis_url
+        return store.server_url
     directory = RunDirectory(store.runs_dir, run)
     directory.check_exists()
-    return url_of_run(store.redis_url, directory.redis_path)
-
-
-def _read_password(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--password-file {path} cannot be read: {error}.") from error
-    if not lines or not lines[0]:
-        raise UsageError(f"--password-file {path} has no password in its first line.")
-    return lines[0]
+    return url_of_run(store.server_url, directory.redis_path)
 
 
 def _listen(listener: Listener) -> socket.socket:

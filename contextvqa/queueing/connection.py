@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contextvqa.errors import UnavailableError, one_line
-from contextvqa.settings import DEFAULT_REDIS_URL
+from contextvqa.queueing.redis_url import DEFAULT_REDIS_URL, address
 
 log = logging.getLogger("contextvqa")
 
@@ -43,6 +43,11 @@ def connect(url: str | None) -> redis.Redis:
         raise UnavailableError(
             f"{address(url)} is no Redis URL; expected redis://HOST:PORT/DB or unix://PATH."
         ) from None
+    except redis.AuthenticationError as error:
+        raise UnavailableError(
+            f"the server at {address(url)} refuses us ({one_line(error)}); "
+            "give its password with --redis-password-file."
+        ) from error
     except (redis.RedisError, OSError) as error:
         raise UnavailableError(
             f"no Redis server at {address(url)} ({one_line(error)}); "
@@ -99,9 +104,3 @@ def _warn_of_clock(connection: redis.Redis) -> None:
                 abs(ahead_s),
                 "ahead of" if ahead_s > 0 else "behind",
             )
-
-
-def address(url: str) -> str:
-    """Return a Redis URL without its user, password and parameters, which may hold them too."""
-    scheme, separator, rest = url.partition("://")
-    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]

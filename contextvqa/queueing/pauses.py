@@ -88,4 +88,4 @@ def resume_command(*, name: str, store: Store) -> None:
 def _connect(run: str, store: Store) -> redis.Redis:
     directory = RunDirectory(store.runs_dir, run)
     directory.check_exists()
-    return connect(url_of_run(store.redis_url, directory.redis_path))
+    return connect(url_of_run(store.server_url, directory.redis_path))

@@ -115,7 +115,7 @@ def _watcher(store: Store, run: str) -> RunWatcher:
 def _connection(store: Store, directory: RunDirectory, *, is_needed: bool) -> redis.Redis | None:
     """Connect to the run's server; None where it need not, or cannot, be asked."""
     try:
-        url = url_of_run(store.redis_url, directory.redis_path)
+        url = url_of_run(store.server_url, directory.redis_path)
     except UnavailableError:
         return None  # an embedded server stops with its run
     try:

@@ -39,7 +39,7 @@ def command(*, name: str, timeout_s: float | None, store: Store, rejects: Reject
     """
     directory = RunDirectory(store.runs_dir, name)
     directory.check_exists()
-    watcher = RunWatcher(directory, connect(url_of_run(store.redis_url, directory.redis_path)))
+    watcher = RunWatcher(directory, connect(url_of_run(store.server_url, directory.redis_path)))
     began = time.monotonic()
     state = _wait(watcher, None if timeout_s is None else began + timeout_s)
     summarize(watcher, state, time.monotonic() - began)

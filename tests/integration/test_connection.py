@@ -86,3 +86,76 @@ def test_a_server_that_is_no_redis_is_refused_in_one_line(tmp_path: Path) -> Non
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
     assert f"no Redis server at {url}" in line
+
+
+def test_every_command_reaches_a_server_by_the_password_in_a_file(
+    own_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("open sesame\n")
+    connect(own_server.url).config_set("requirepass", "open sesame")
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"image": "a.png"}\n')
+    places: list[object] = ["--redis-url", own_server.url, "--runs-dir", tmp_path / "runs"]
+    commands: list[tuple[object, ...]] = [
+        ("enqueue", source, "--run", "r"),
+        ("refiner", "--burst"),
+        ("status", "r"),
+        ("pause", "r"),
+        ("resume", "r"),
+        ("retry", "r", "--all"),
+        ("audit", "r", "--input", source),
+        ("wait", "r", "--timeout-s", 0),
+    ]
+
+    codes = {
+        command: run_contextvqa(*command, *places, "--redis-password-file", password).returncode
+        for command in commands
+    }
+
+    # 5: the one record is still pending.
+    assert codes == {command: 5 if command[0] == "wait" else 0 for command in commands}
+
+
+@pytest.mark.parametrize("command", [["refiner"], ["worker", "--model", "m"]])
+def test_a_wrong_password_ends_a_daemon_in_one_line_that_does_not_show_it(
+    own_server: EmbeddedServer, tmp_path: Path, command: list[str]
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("open barley\n")
+    connect(own_server.url).config_set("requirepass", "open sesame")
+
+    done = run_contextvqa(
+        *command, "--redis-url", own_server.url, "--redis-password-file", password
+    )
+
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert "--redis-password-file" in line
+    assert "barley" not in line
+
+
+@pytest.mark.parametrize("command", [["refiner"], ["worker", "--model", "m"]])
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_password_file_without_a_password_ends_a_daemon_in_one_line(
+    tmp_path: Path, command: list[str], content: str | None
+) -> None:
+    password = tmp_path / "password"
+    if content is not None:
+        password.write_text(content)
+
+    done = run_contextvqa(
+        *command, "--redis-url", "redis://localhost:1", "--redis-password-file", password
+    )
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"--redis-password-file {password}" in line
+
+
+def test_a_password_without_a_server_that_it_is_for_is_refused(tmp_path: Path) -> None:
+    done = run_contextvqa("refiner", "--redis-password-file", tmp_path / "password")
+
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "--redis-url" in line
