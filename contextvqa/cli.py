@@ -48,6 +48,9 @@ COMMANDS = {
     "dashboard": Target(
         "contextvqa.dashboard.command:command", "Queues, workers and jobs in a browser."
     ),
+    "alive": Target(
+        "contextvqa.queueing.alive:command", "Whether this host's daemon works; for probes."
+    ),
     "parse": Target("refiner.parse:command", "The refiner alone: raw texts in, records out."),
 }
 

@@ -1,0 +1,39 @@
+"""`contextvqa alive`: whether this host's daemon of a queue works, for whoever watches containers."""
+
+import socket
+
+import click
+
+from contextvqa.claims import WORKER_TTL_S
+from contextvqa.connection import connect
+from contextvqa.errors import UnavailableError
+from contextvqa.job_hash import text_of
+from contextvqa.options import takes
+from contextvqa.queues import GENERATE, REFINE, claimants_key, worker_key
+from contextvqa.reaper import host_identity
+from contextvqa.settings import Store
+from contextvqa.transactions import ask
+
+
+@click.command()
+@click.argument("queue", type=click.Choice([GENERATE, REFINE]))
+@takes(Store)
+def command(*, queue: str, store: Store) -> None:
+    """
+    Succeed if a daemon of this host, or container, on QUEUE has a fresh heartbeat on the server.
+
+    Fails while a worker loads its model, and while the server is away.
+    """
+    connection = connect(store.server_url)
+    processes = connection.hgetall(claimants_key(queue))
+    here = [
+        text_of(name)
+        for name, process in processes.items()
+        if text_of(process).partition("@")[2] == host_identity()
+    ]
+    replies = ask(connection, [("HMGET", worker_key(name), "birth", "death") for name in here])
+    if not any(birth is not None and death is None for birth, death in replies):
+        raise UnavailableError(
+            f"no daemon of {socket.gethostname()} on queue {queue} had a heartbeat in the last "
+            f"{WORKER_TTL_S} s; see what it says."
+        )
