@@ -1,7 +1,7 @@
 # The images of docker-compose.yml, one target each. Needs BuildKit, the default since Docker 23.
 #
 #   redis        the queue, with its password from a secret
-#   contextvqa   producer, refiner and the command; no torch
+#   contextvqa   producer, refiner, dashboard and the command; no torch
 #   worker-cpu   the worker for a machine without a GPU
 #   worker-gpu   the worker on vLLM's own image
 
@@ -51,7 +51,7 @@ RUN --mount=type=bind,source=docker/pip,target=/pip \
 FROM python AS contextvqa
 RUN --mount=type=bind,source=docker/pip,target=/pip \
     --mount=type=bind,from=requirements,source=/requirements,target=/requirements \
-    PIP_CONFIG_FILE=/pip/pip.conf python3 -m pip install --quiet -r /requirements/base.txt
+    PIP_CONFIG_FILE=/pip/pip.conf python3 -m pip install --quiet -r /requirements/dashboard.txt
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     python3 -m pip install --quiet --no-deps --no-index /wheel/*.whl
 USER 1000:1000

@@ -361,7 +361,7 @@ class Listener:
     port: int = setting(9181, "Port to listen on; 0 is any free one.")
     password_file: Path | None = setting(
         None,
-        "File whose first line is the password that browsers ask for, with any user name.",
+        "File whose one line is the password that browsers ask for, with any user name.",
         kind=click.Path(path_type=Path),
     )
 

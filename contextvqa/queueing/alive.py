@@ -4,15 +4,15 @@ import socket
 
 import click
 
-from contextvqa.claims import WORKER_TTL_S
-from contextvqa.connection import connect
 from contextvqa.errors import UnavailableError
-from contextvqa.job_hash import text_of
 from contextvqa.options import takes
-from contextvqa.queues import GENERATE, REFINE, claimants_key, worker_key
-from contextvqa.reaper import host_identity
+from contextvqa.queueing.claims import WORKER_TTL_S
+from contextvqa.queueing.connection import connect
+from contextvqa.queueing.job_hash import text_of
+from contextvqa.queueing.queues import GENERATE, REFINE, claimants_key, worker_key
+from contextvqa.queueing.reaper import host_identity
+from contextvqa.queueing.transactions import ask
 from contextvqa.settings import Store
-from contextvqa.transactions import ask
 
 
 @click.command()

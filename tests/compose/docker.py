@@ -97,6 +97,7 @@ class Deployment:
         self.runs_dir = directory / "runs"
         self.data_dir = directory / "data"
         self.secret = directory / "secrets" / "redis_password"
+        self.dashboard_secret = directory / "secrets" / "dashboard_password"
         self._lay_out()
         self._choose(
             {
@@ -159,9 +160,11 @@ class Deployment:
             copy(FLAGS / name, self.data_dir / name)
         self.runs_dir.mkdir()
         self.secret.parent.mkdir()
-        self.secret.write_text("open sesame\n")
-        self.secret.chmod(0o400)
-        for path in (self.runs_dir, self.secret):
+        secrets = {self.secret: "open sesame\n", self.dashboard_secret: "open rye\n"}
+        for path, password in secrets.items():
+            path.write_text(password)
+            path.chmod(0o400)
+        for path in (self.runs_dir, *secrets):
             os.chown(path, self.owner, self.owner)
 
     def _choose(self, choices: Mapping[str, object]) -> None:

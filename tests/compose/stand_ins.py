@@ -54,7 +54,7 @@ def _fetch_wheels() -> Path:
     if not (wheels / ".complete").exists():
         wheels.mkdir(parents=True, exist_ok=True)
         # Debian 12's Python is older than this machine's may be, and needs one package besides.
-        needed = [f"{ROOT}[cpu]", "hatchling", "async-timeout"]
+        needed = [f"{ROOT}[cpu,dashboard]", "hatchling", "async-timeout"]
         checked(sys.executable, "-m", "pip", "wheel", "--wheel-dir", wheels, *needed)
         (wheels / ".complete").touch()
     return wheels

@@ -130,6 +130,25 @@ def test_the_health_check_needs_the_password(up: Deployment) -> None:
     assert run(*command, wrong).returncode == 1
 
 
+def test_the_dashboard_is_reached_from_this_host_alone_and_with_its_password(
+    up: Deployment,
+) -> None:
+    up.do("--profile", "dashboard", "up", "-d", "dashboard")
+    (container,) = up.containers("dashboard")
+    url = "http://127.0.0.1:9181/0/data/queues.json"
+    asked = ("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", url)
+    password = up.dashboard_secret.read_text().strip()
+    known = ("curl", "--silent", "--fail", "--user", f"me:{password}", url)
+
+    wait_until(lambda: run(*known).returncode == 0, timeout_s=60)
+
+    assert run(*asked).stdout == "401"
+    assert '"generate"' in checked(*known)
+    assert inspect(container, "{{json .NetworkSettings.Ports}}") == [
+        '{"9181/tcp":[{"HostIp":"127.0.0.1","HostPort":"9181"}]}'
+    ]
+
+
 @pytest.mark.parametrize("service", ["redis", "worker-cpu", "refiner"])
 def test_a_container_can_write_only_where_it_must(up: Deployment, service: str) -> None:
     container = up.containers(service)[0]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from contextvqa.queues import REFINE, claimants_key, worker_key
-from contextvqa.reaper import process_identity
+from contextvqa.queueing.queues import REFINE, claimants_key, worker_key
+from contextvqa.queueing.reaper import process_identity
 from tests.support import clean_environment, contextvqa, run_contextvqa, wait_until
 
 

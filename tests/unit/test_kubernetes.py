@@ -16,11 +16,12 @@ import pytest
 import redis
 import yaml
 
-from contextvqa import settings, supervisor
-from contextvqa.connection import SOCKET_TIMEOUT_S
-from contextvqa.daemon import REDIS_PATIENCE_S
+from contextvqa import settings
 from contextvqa.options import environment_name
-from contextvqa.queues import GENERATE, REFINE, rq_queue
+from contextvqa.processes import supervisor
+from contextvqa.queueing.connection import SOCKET_TIMEOUT_S
+from contextvqa.queueing.daemon import REDIS_PATIENCE_S
+from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
 from tests.support import ROOT, run_contextvqa
 
 MANIFESTS = ROOT / "kubernetes"
