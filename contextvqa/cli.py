@@ -14,14 +14,14 @@ import click
 from contextvqa import __version__
 from contextvqa.errors import (
     ERROR_PREFIX,
+    INTERRUPTED,
+    PATH_ERRNOS,
     ContextVQAError,
+    SinkError,
     UnavailableError,
     UsageError,
     one_line,
 )
-
-#: Ctrl-C, as every shell reports it.
-EXIT_INTERRUPTED = 130
 
 
 class Target(NamedTuple):
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except Exception as error:
         explained = _explain(error)
         if explained is None:
@@ -126,7 +126,9 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, click.ClickException):
         return error.format_message() + _hint(error), error.exit_code
     if isinstance(error, OSError):
-        return str(error), UsageError.exit_code
+        # A disk or a mount that fails is nobody's mistake: the same command may work later.
+        kind = UsageError if error.errno in PATH_ERRNOS else SinkError
+        return str(error), kind.exit_code
     # Looked up and not imported: --help needs no redis.
     redis = sys.modules.get("redis")
     if redis is not None and isinstance(error, redis.RedisError):

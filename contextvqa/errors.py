@@ -16,16 +16,32 @@ Every error this project raises, as one tree. The class decides what follows, ne
             └── ImageError
 """
 
+import errno
 from enum import StrEnum
 from typing import ClassVar
 
 #: Begins the one line on stderr with which a command ends on an error.
 ERROR_PREFIX = "contextvqa: error: "
+#: Exit code of a traceback, and that of Ctrl-C, as every shell reports it.
+BUG = 1
+INTERRUPTED = 130
+
+#: What the operating system says of a path that is wrong, not of the device under it.
+PATH_ERRNOS = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOENT, errno.ENOTDIR),
+        *(errno.ELOOP, errno.ENAMETOOLONG, errno.EEXIST),
+    }
+)
 
 
 def one_line(value: object) -> str:
-    """Return a value's text as one line; an error's type where it has no text."""
-    return " ".join(str(value).split()) or type(value).__name__
+    """
+    Return a value's text as one line that a terminal shows and does not obey; an error's type
+    where it has no text.
+    """
+    line = " ".join(str(value).split()) or type(value).__name__
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
 
 
 class Reason(StrEnum):
@@ -88,7 +104,7 @@ class Reason(StrEnum):
 class ContextVQAError(Exception):
     """Base of all errors below. The message is one line: found, expected, what to do."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = BUG
 
 
 class UsageError(ContextVQAError):

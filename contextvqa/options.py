@@ -91,6 +91,15 @@ def as_flags(group: Any) -> list[str]:
     return flags
 
 
+def as_environment(group: Any) -> dict[str, str]:
+    """Return the variables that give another command the same group, of which none is repeated."""
+    return {
+        environment_name(item.name): str(value)
+        for item in fields(group)
+        if (value := getattr(group, item.name)) is not None
+    }
+
+
 def environment_name(option: str) -> str:
     """Return the environment variable of an option: `runs_dir` -> `CONTEXTVQA_RUNS_DIR`."""
     return ENVIRONMENT_PREFIX + option.upper()

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from contextvqa.errors import IncompleteError, RunError, SinkError, UnavailableError
 from contextvqa.queueing.queues import GENERATE
+from contextvqa.queueing.redis_url import without_passwords
 from contextvqa.watching.state import RunState
 
 #: Seconds between lines where there is no terminal.
@@ -105,7 +106,7 @@ class _Rate(ProgressColumn):
 @contextmanager
 def telling_how_to_resume() -> Iterator[None]:
     """Say, where work ends before its time, that the same command goes on with it."""
-    command = shlex.join(["contextvqa", *sys.argv[1:]])
+    command = without_passwords(shlex.join(["contextvqa", *sys.argv[1:]]))
     try:
         yield
     except KeyboardInterrupt:

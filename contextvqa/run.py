@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from contextvqa.errors import UsageError
-from contextvqa.options import INPUT_FILE, RUN, as_flags, takes
+from contextvqa.options import INPUT_FILE, RUN, as_environment, as_flags, takes
 from contextvqa.processes.local_run import Commands, LocalRun
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import say, telling_how_to_resume
@@ -72,19 +72,19 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             server = stack.enter_context(EmbeddedServer(directory.redis_path))
             store = replace(store, redis_url=server.url)
         watcher = RunWatcher(directory, connect(store.server_url))
-        shared = as_flags(store)
         commands = Commands(
+            environment=as_environment(store),
             enqueue=[
-                *("enqueue", "--run", run, "--json", *shared, *as_flags(model)),
+                *("enqueue", "--run", run, "--json", *as_flags(model)),
                 *(*as_flags(sampling), *as_flags(gates), *as_flags(flow), "--", source),
             ],
             # A pipe can be read only once.
             is_input_lasting=Path(source).is_file(),
             worker=[
-                *("worker", *shared, *as_flags(model), *as_flags(engine), *as_flags(devices)),
+                *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
                 *(*as_flags(images), *as_flags(guards), *as_flags(daemon), "--until-stdin-closes"),
             ],
-            refiner=["refiner", *shared, *as_flags(daemon), "--until-stdin-closes"],
+            refiner=["refiner", *as_flags(daemon), "--until-stdin-closes"],
         )
         local = LocalRun(watcher, commands, drain_timeout_s=daemon.drain_timeout_s)
         state = local.complete()

@@ -280,10 +280,6 @@ class Guards:
     refine_high_water: int = setting(
         10_000, "Queued generations at which workers stop claiming, until half of them are refined."
     )
-    breaker_share: float = setting(
-        0.5, "Share of a run's last executions failing alike above which it is paused; 1 is never."
-    )
-    breaker_window: int = setting(100, "Executions of a run that this share is taken of.")
     stall_timeout_s: float = setting(
         120.0, "Seconds without a token, while requests run, after which the engine is restarted."
     )
@@ -294,12 +290,7 @@ class Guards:
     )
 
     def __post_init__(self) -> None:
-        for name in ("refine_high_water", "breaker_window"):
-            _refuse_below_one(self, name)
-        if not 0 < self.breaker_share <= 1:
-            raise ValueError(
-                f"--breaker-share is {self.breaker_share}; it must be above 0 and at most 1."
-            )
+        _refuse_below_one(self, "refine_high_water")
         for name in ("stall_timeout_s", "max_memory_gb"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -320,12 +311,21 @@ class Daemon:
         2.0, "Seconds before the first further try, give or take half; each next wait is double."
     )
     max_crashes: int = setting(3, "Crashes a record may be in flight at before it is rejected.")
+    breaker_share: float = setting(
+        0.5, "Share of a run's last executions failing alike above which it is paused; 1 is never."
+    )
+    breaker_window: int = setting(100, "Executions of a run that this share is taken of.")
 
     def __post_init__(self) -> None:
         _refuse_negative(self, "drain_timeout_s", "max_retries", "retry_wait_s", "max_crashes")
         if self.result_ttl_s < 1:
             raise ValueError(
                 f"--result-ttl-s is {self.result_ttl_s}; it must be at least 1 second."
+            )
+        _refuse_below_one(self, "breaker_window")
+        if not 0 < self.breaker_share <= 1:
+            raise ValueError(
+                f"--breaker-share is {self.breaker_share}; it must be above 0 and at most 1."
             )
 
 

@@ -39,6 +39,7 @@ class Enqueuer:
         self.runs = runs
         self.counts = Counts()
         self._batches = BatchEnqueuer(connection, directory)
+        self._prompts = directory.prompts
         self._config = directory.read_config()
 
     def enqueue(
@@ -100,6 +101,8 @@ class Enqueuer:
 
     def _record(self, key: str, row: Row) -> ImageRecord:
         digest, prompt = persist(self.runs.store_prompt, self.run, row.prompt)
+        if prompt is None:
+            self._prompts.keep(row.prompt)
         return ImageRecord(
             run=self.run,
             key=key,

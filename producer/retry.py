@@ -1,8 +1,8 @@
 """`contextvqa retry`: chosen rejects of a run enter the queue again, as another attempt."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import IO
 
@@ -23,7 +23,6 @@ from contextvqa.settings import Flow, Store
 from contextvqa.storage.rejects import RejectLine, Rejects
 from contextvqa.storage.run_directory import RunDirectory
 from producer.batch import BATCH, BatchEnqueuer
-from producer.prompt import DEFAULT_PROMPT
 from producer.room import Room
 
 
@@ -132,11 +131,11 @@ class Retrier:
         self._queue = rq_queue(GENERATE, connection)
         self._room = Room(connection, directory.run, high_water)
         self._runs = Runs(connection)
+        self._directory = directory
         config = directory.read_config()
         assert config is not None  # noqa: S101 - the run exists
-        # Redis may have lost them since.
+        # Redis may have lost it since.
         self._runs.store(config)
-        self._runs.store_prompt(directory.run, DEFAULT_PROMPT)
 
     def retry(self, rejects: Rejects, choice: Choice) -> Counts:
         """Enqueue the chosen rejects, in constant memory and round trips per batch."""
@@ -148,8 +147,9 @@ class Retrier:
         return self.counts
 
     def _enqueue(self, batch: Sequence[ImageRecord]) -> None:
-        ready = {record.key: record for record in batch if persist(self._has_prompt, record)}
-        self.counts.without_prompt += len(batch) - len(ready)
+        prompted = [persist(self._with_prompt, record) for record in batch]
+        ready = {record.key: record for record in prompted if record is not None}
+        self.counts.without_prompt += prompted.count(None)
         if not ready:
             return
         if self._is_at_rest and self._queue.count >= self._high_water:
@@ -162,15 +162,18 @@ class Retrier:
         self.counts.live += live
         self.counts.enqueued += enqueued
 
-    def _has_prompt(self, record: ImageRecord) -> bool:
-        """Whether a worker will find the record's prompt."""
+    def _with_prompt(self, record: ImageRecord) -> ImageRecord | None:
+        """Return the record with a prompt that a worker will find; None where it is lost."""
         if record.prompt is not None:
-            return prompt_digest(record.prompt) == record.prompt_digest
-        try:
+            return record if prompt_digest(record.prompt) == record.prompt_digest else None
+        with suppress(TransientError):
             self._runs.prompt_of(record)
-        except TransientError:
-            return False
-        return True
+            return record
+        kept = self._directory.prompts.read(record.prompt_digest)
+        if kept is None:
+            return None
+        _, prompt = self._runs.store_prompt(record.run, kept)
+        return replace(record, prompt=prompt)
 
 
 @contextmanager
@@ -218,8 +221,8 @@ def _check(run: str, counts: Counts) -> None:
         problems.append(f"{counts.unknown} keys are of no record of run {run!r}: look them up")
     if counts.without_prompt:
         problems.append(
-            f"{counts.without_prompt} records were left out because their prompts are not in Redis "
-            f"any more: `contextvqa enqueue INPUT --run {run}` writes them, then retry again"
+            f"{counts.without_prompt} records were left out because their prompts are lost, in Redis "
+            f"and in the run: `contextvqa enqueue INPUT --run {run}` writes them, then retry again"
         )
     if problems:
         raise UsageError("; ".join(problems) + ".")

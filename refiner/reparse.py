@@ -60,7 +60,8 @@ def command(  # noqa: PLR0913 - one parameter per option
     with new.alone(), telling_how_to_resume():
         if old.redis_path.exists():
             # A run of `contextvqa run`: `retry` puts rejects where that will look for them.
-            new.redis_path.mkdir(exist_ok=True)
+            new.redis_path.mkdir(mode=0o700, exist_ok=True)
+        old.prompts.copy_to(new.prompts)
         comparison = _reparse(old, new, Replay(origin, config), cores)
     report = _report(new_name, name, comparison)
     click.echo(orjson.dumps(report) if as_json else _text(report))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,6 +24,7 @@ class Child:
     its standard input closes, on which the daemons stop.
 
     Args:
+        environment: Settings in it, and no others of our own environment, are the command's.
         log_path: Where its output goes. None for a command whose messages are for the user: they
             are said as they come, and its stdout is kept.
         is_quiet: Its messages were said before, by an earlier such child.
@@ -30,19 +32,25 @@ class Child:
     """
 
     def __init__(
-        self, arguments: list[str], log_path: Path | None = None, *, is_quiet: bool = False
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        log_path: Path | None = None,
+        *,
+        is_quiet: bool = False,
     ) -> None:
         self.command = arguments[0]
         self.log_path = log_path
         log = _open_log(log_path) if log_path else None
+        # A setting in our environment may not be meant for it.
+        others = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)}
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-m", "contextvqa", *arguments],
             stdin=subprocess.PIPE if log else None,
             stdout=log or subprocess.PIPE,
             stderr=log or subprocess.PIPE,
             start_new_session=True,
-            # Its flags say all; a setting in our environment may not be meant for it.
-            env={k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT_PREFIX)},
+            env={**others, **environment},
         )
         self._is_gone = False
         self._output = b""

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 import orjson
 import redis
 
-from contextvqa.errors import IncompleteError, UnavailableError, UsageError
+from contextvqa.errors import BUG, IncompleteError, UnavailableError, UsageError
 from contextvqa.processes.children import Child, ending
 from contextvqa.progress import RunProgress, say
 from contextvqa.queueing.pauses import resume
@@ -26,8 +26,6 @@ LOOK_INTERVAL_S = 0.2
 IDLE_S = 3.0
 #: Times that an input is enqueued again in one run before it is given up.
 MAX_PASSES = 3
-#: Exit code of a traceback.
-BUG = 1
 #: Beyond the drain timeout, seconds that a child gets to close its engine and files: more than
 #: the worker's supervisor gives its own.
 STOP_MARGIN_S = 20.0
@@ -38,7 +36,10 @@ ENDINGS = {kind.exit_code: kind for kind in (UsageError, UnavailableError)}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Commands:
-    """The `contextvqa` command lines that a run consists of."""
+    """The `contextvqa` command lines that a run consists of, and the environment of all."""
+
+    #: What `ps` must not show.
+    environment: Mapping[str, str]
 
     #: With `--json`.
     enqueue: list[str]
@@ -132,7 +133,8 @@ class LocalRun:
     def _start(
         self, arguments: list[str], log_path: Path | None = None, *, is_quiet: bool = False
     ) -> Child:
-        self._children.append(Child(arguments, log_path, is_quiet=is_quiet))
+        environment = self._commands.environment
+        self._children.append(Child(arguments, environment, log_path, is_quiet=is_quiet))
         return self._children[-1]
 
     def _start_daemons(self) -> None:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 import click
 
-from contextvqa.errors import RestartError, SinkError, UnavailableError, UsageError
+from contextvqa.errors import (
+    BUG,
+    INTERRUPTED,
+    RestartError,
+    SinkError,
+    UnavailableError,
+    UsageError,
+)
 from contextvqa.processes.children import ending
 from contextvqa.processes.worker_process import WorkerProcess
 
@@ -23,8 +30,6 @@ MAX_FAILED_STARTS = 5
 #: Seconds after which a worker process that wants to be restarted is no longer a quick failure.
 RECYCLE_S = 60.0
 
-BUG = 1
-INTERRUPTED = 130
 #: Exit codes after which another worker process would end the same way, or nobody wants one.
 FINAL = {0, UsageError.exit_code, SinkError.exit_code, INTERRUPTED}
 

@@ -75,6 +75,7 @@ class EmbeddedServer:
         """
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.chmod(0o700)
             with self._lock_path.open("ab") as lock:
                 self._wait_until_up(lock)
         except BaseException as error:

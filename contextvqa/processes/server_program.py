@@ -8,9 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from contextvqa.errors import UnavailableError
+from contextvqa.queueing.connection import MIN_VERSION
 
-#: Older servers lack commands that the queues use (LMOVE).
-MIN_VERSION = (6, 2)
 #: `--version` only prints.
 VERSION_TIMEOUT_S = 10.0
 

@@ -16,8 +16,8 @@ from typing import NoReturn
 
 import click
 
-from contextvqa.errors import ContextVQAError, UnavailableError
-from contextvqa.processes.post import INTERRUPTED, Patience, Post
+from contextvqa.errors import INTERRUPTED, ContextVQAError, UnavailableError
+from contextvqa.processes.post import Patience, Post
 from contextvqa.processes.sessions import kill_orphans
 from contextvqa.processes.worker_process import STDIN, Pulse, SignalQueue, WorkerProcess, fork
 

@@ -99,7 +99,7 @@ class ConcurrentWorker(BaseWorker):
         self._unsettled = asyncio.Event()
         self._stopping = asyncio.Event()
         self._redis = RedisThread()
-        self._executor = Executor(stage, self.claims, self._redis, daemon, guards)
+        self._executor = Executor(stage, self.claims, self._redis, daemon)
 
     async def serve(self) -> None:
         """

@@ -21,7 +21,7 @@ from contextvqa.queueing.outcomes import (
 from contextvqa.queueing.pauses import Pause
 from contextvqa.queueing.redis_thread import RedisThread
 from contextvqa.queueing.stage import Stage
-from contextvqa.settings import Daemon, Guards
+from contextvqa.settings import Daemon
 
 log = logging.getLogger("contextvqa")
 
@@ -37,14 +37,12 @@ RUN_DIRECTORY = "run_directory"
 class Executor:
     """Executes the jobs that one worker claimed."""
 
-    def __init__(
-        self, stage: Stage, claims: Claims, redis: RedisThread, daemon: Daemon, guards: Guards
-    ) -> None:
+    def __init__(self, stage: Stage, claims: Claims, redis: RedisThread, daemon: Daemon) -> None:
         self.stage = stage
         self.claims = claims
         self.redis = redis
         self.daemon = daemon
-        self.breaker = Breaker(guards.breaker_window, guards.breaker_share)
+        self.breaker = Breaker(daemon.breaker_window, daemon.breaker_share)
         #: Runs on their way to be paused.
         self._pausing: set[str] = set()
 

@@ -1,16 +1,25 @@
 """Redis URLs: where a server is, and the password that neither messages nor `ps` may show."""
 
+import re
 from urllib.parse import quote
 
 from contextvqa.errors import UsageError
 
 DEFAULT_REDIS_URL = "redis://localhost:6379/0"
 
+_URL = re.compile(r"\b(?:rediss?|unix)://[^\s'\"]+")
+_PARAMETER = re.compile(r"(?:^|&)password=")
+
 
 def address(url: str) -> str:
     """Return a Redis URL without its user, password and parameters, which may hold them too."""
     scheme, separator, rest = url.partition("://")
-    return scheme + separator + rest.rpartition("@")[2].partition("?")[0]
+    return scheme + separator + rest.partition("?")[0].rpartition("@")[2]
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the users, passwords and parameters of its Redis URLs left out."""
+    return _URL.sub(lambda found: address(found[0]), text)
 
 
 def with_password(url: str, password: str) -> str:
@@ -22,9 +31,11 @@ def with_password(url: str, password: str) -> str:
 
     """
     scheme, separator, rest = url.partition("://")
-    user, _, place = rest.rpartition("@")
-    if ":" in user:
+    place, question_mark, parameters = rest.partition("?")
+    user, _, place = place.rpartition("@")
+    if ":" in user or _PARAMETER.search(parameters):
         raise UsageError(
             f"--redis-url {address(url)} has a password besides --redis-password-file."
         )
+    place += question_mark + parameters
     return f"{scheme}{separator}{user}:{quote(password, safe='')}@{place}"

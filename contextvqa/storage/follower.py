@@ -6,7 +6,6 @@ read them again.
 """
 
 import contextlib
-import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 import msgspec
 
-from contextvqa.errors import RunError, SinkError
+from contextvqa.errors import PATH_ERRNOS, RunError, SinkError
 from contextvqa.storage import snapshot
 from contextvqa.storage.snapshot import TAIL_BYTES, Place
 
@@ -24,11 +23,6 @@ CHUNK_BYTES = 1 << 22
 #: takes a fraction of a second, and so all snapshots of a file cost little beside its lines.
 SAVE_BYTES = 1 << 26
 SAVE_SHARE = 0.1
-
-#: What the operating system says when one run's own files are at fault, not what they lie on.
-RUN_ERRNOS = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-)
 
 #: Called while a file is read, with the bytes read so far and those that there are.
 OnRead = Callable[[int, int], None]
@@ -245,7 +239,7 @@ class Follower(Generic[C]):
 
 def failure(what: str, error: OSError) -> RunError | SinkError:
     """Return what the system's refusal means: one run's own files, or the device under all."""
-    if error.errno in RUN_ERRNOS:
+    if error.errno in PATH_ERRNOS:
         return RunError(
             f"{what}: {error.strerror}; the run's files must be there, and this user must have "
             "the right to read and write them."

@@ -53,9 +53,9 @@ class Keys:
 
     def restore(self, parts: Sequence[bytes]) -> None:
         """Become what returned these parts."""
-        attempts, repeated, *segments = parts
-        self.keys = KeySet(map(Segment, segments))
-        self.attempts = dict(_ATTEMPT.iter_unpack(attempts))
+        packed, repeated, *segments = parts
+        attempts = dict(_ATTEMPT.iter_unpack(packed))
+        self.keys, self.attempts = KeySet(map(Segment, segments)), attempts
         self.repeated = set(split_keys(repeated))
 
 

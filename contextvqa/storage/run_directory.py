@@ -2,13 +2,14 @@
 A run is a directory: what was asked (run.json), what came of it (results, rejects).
 
     runs/<name>/
-      run.json         the fingerprint: prompt, model, sampling, gates, versions; and the inputs
+      run.json         the fingerprint: model, sampling, gates, versions; and the inputs
+      prompts/         what the model was asked, a file per digest
       results.jsonl    one line per accepted record
       rejects.jsonl    one line per record that ended otherwise
       redis/           the embedded server's data, for `contextvqa run`
       .*.index         what the next process need not read of these two files; may be removed,
       .*.funnel        as may this, of what `status` counts in them
-      .lock            held by whoever starts and stops that server
+      .lock            held by whoever starts and stops that server, or reparses into the run
       logs/            what its worker and refiner said
 """
 
@@ -18,13 +19,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 from contextvqa.errors import RejectError, UsageError
 from contextvqa.gates import Quality
 from contextvqa.queueing.jobs import check_run_name
 from contextvqa.run_config import DEFAULT_QUALITY, RunConfig
 from contextvqa.settings import Sampling
+from contextvqa.storage.prompts import Prompts
+from contextvqa.storage.whole_file import write_whole
 
 
 class RunDirectory:
@@ -38,6 +40,7 @@ class RunDirectory:
         self.rejects_path = self.path / "rejects.jsonl"
         self.redis_path = self.path / "redis"
         self.logs_path = self.path / "logs"
+        self.prompts = Prompts(self.path / "prompts")
         self._lock_path = self.path / ".lock"
 
     def exists(self) -> bool:
@@ -55,7 +58,7 @@ class RunDirectory:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """
-        Keep others from starting and stopping the run's embedded server.
+        Keep others from starting and stopping the run's embedded server, and from reparsing into it.
 
         Raises:
             UsageError: Somebody does already, or the directory cannot be written.
@@ -195,19 +198,7 @@ class RunDirectory:
         )
 
     def _write_config(self, config: RunConfig, *, is_new: bool) -> None:
-        """Write run.json in one step: a reader sees none, the old or the new one, whole."""
-        # No process id: that of another host or container may be the same.
-        partial = self.config_path.with_suffix(f".{uuid4().hex}.part")
         try:
-            with partial.open("wb") as file:
-                file.write(config.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            if is_new:
-                with contextlib.suppress(FileExistsError):
-                    self.config_path.hardlink_to(partial)
-                partial.unlink()
-            else:
-                partial.replace(self.config_path)
+            write_whole(self.config_path, config.encode(), is_new=is_new)
         except OSError as error:
             raise UsageError(f"cannot write {self.config_path}: {error.strerror}.") from error

@@ -12,6 +12,7 @@ file system may replace it at any time under one another.
 import contextlib
 import fcntl
 import os
+import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,10 @@ def load(path: Path, file: BinaryIO, contents: Contents) -> Place | None:
     tail = read_tail(file, header.offset)
     if os.fstat(file.fileno()).st_ino != header.inode or _digest(tail) != header.tail_digest:
         return None
-    contents.restore(parts)
+    try:
+        contents.restore(parts)
+    except (ValueError, struct.error, msgspec.MsgspecError):
+        return None
     return Place(inode=header.inode, offset=header.offset, num_lines=header.num_lines, tail=tail)
 
 

@@ -14,7 +14,7 @@ from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
 from contextvqa.queueing.recovery import Recovery
 from contextvqa.queueing.runs import Runs
 from contextvqa.records import ImageRecord
-from contextvqa.settings import Daemon, Guards
+from contextvqa.settings import Daemon
 from contextvqa.storage.run_directory import RunDirectory
 from producer.enqueue import Enqueuer
 from tests.stages import EchoStage, assert_nothing_is_left, enqueue, pending, rows, serve
@@ -42,7 +42,7 @@ def test_a_lost_mount_pauses_the_run_and_rejects_no_more_than_half_a_window(
     enqueue(connection, runs_dir, 1000)
 
     # When a worker meets them
-    serve(connection, EchoStage(lost_mount), guards=Guards(breaker_window=40, breaker_share=0.5))
+    serve(connection, EchoStage(lost_mount), Daemon(breaker_window=40, breaker_share=0.5))
 
     # Then the run is paused with the reason, and all but a few records wait unharmed
     why = pause_of(connection, "test")
@@ -71,8 +71,7 @@ def test_a_file_system_that_fails_for_the_moment_pauses_the_run_without_any_reje
     serve(
         connection,
         EchoStage(sick_file_system),
-        Daemon(max_retries=3, retry_wait_s=0),
-        guards=Guards(breaker_window=100, breaker_share=0.5),
+        Daemon(max_retries=3, retry_wait_s=0, breaker_window=100, breaker_share=0.5),
     )
 
     why = pause_of(connection, "test")
@@ -96,7 +95,7 @@ def test_a_few_bad_images_among_good_ones_pause_nothing(
             raise RejectError(Reason.IMAGE_DAMAGED, "is cut off.")
 
     stage = EchoStage(every_third_is_bad)
-    serve(connection, stage, guards=Guards(breaker_window=40, breaker_share=0.5))
+    serve(connection, stage, Daemon(breaker_window=40, breaker_share=0.5))
 
     assert pause_of(connection, "test") is None
     assert len(stage.executed) == 200
@@ -257,7 +256,7 @@ def test_a_look_that_is_under_way_when_a_run_is_paused_forgets_nothing(
         await asyncio.sleep(0.001 * (int(record.id) % 7))
         await lost_mount(record)
 
-    serve(connection, EchoStage(fail_soon, max_in_flight=160), guards=Guards())
+    serve(connection, EchoStage(fail_soon, max_in_flight=160))
 
     # Then the rejects are those that it took to see it
     assert rq_queue(REFINE, connection).count == 50

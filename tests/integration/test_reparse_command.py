@@ -19,7 +19,6 @@ from contextvqa.run_config import RunConfig
 from contextvqa.settings import Sampling
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.storage.sink import Line, Sink
-from producer.prompt import DEFAULT_PROMPT
 from refiner.conclusion import conclude, line_of
 from refiner.reparse import WRITE_BYTES
 from tests.support import (
@@ -38,6 +37,8 @@ TEXTS = [
     *(path.read_text() for path in sorted((ROOT / "tests/data/raw_texts").glob("*.txt"))),
 ]
 KINDS = ("results", "rejects")
+#: Known to the run alone.
+PROMPT = "Say more."
 #: Options that reject some records and drop some pairs that are good enough by default.
 STRICTER = ("--gate", "cap=drop", "--min-pairs", 2)
 
@@ -52,7 +53,7 @@ def record_of(number: int) -> ImageRecord:
         key=key_of(number),
         id=number,
         image=(f"{number}.png",),
-        prompt_digest=prompt_digest(DEFAULT_PROMPT),
+        prompt_digest=prompt_digest(PROMPT),
     )
 
 
@@ -80,6 +81,7 @@ def lines() -> list[Line]:
 def begin(runs_dir: Path, lines: list[Line]) -> RunDirectory:
     directory = RunDirectory(runs_dir, "old")
     directory.begin("m", Sampling(), "in.json", Quality(enough_pairs=2))
+    directory.prompts.keep(PROMPT)
     sink = Sink(directory)
     sink.append(lines)
     sink.close()

@@ -13,7 +13,7 @@ from contextvqa.queueing.connection import connect
 from contextvqa.queueing.jobs import Kind, job_id
 from contextvqa.queueing.queues import GENERATE, prompts_key, rq_queue
 from contextvqa.queueing.runs import Runs
-from contextvqa.records import derive_seed
+from contextvqa.records import derive_seed, prompt_digest
 from contextvqa.storage.run_directory import RunDirectory
 from tests.integration.stand_in import BAD, GOOD, ONCE, generate, lines_of, work_off
 from tests.support import run_contextvqa
@@ -175,7 +175,13 @@ def test_a_choice_is_made_in_one_way(places: list[object], choice: list[str]) ->
     assert "expected one of --reason, --key, --keys-from or --all" in done.stderr
 
 
-def test_after_redis_lost_everything_config_and_builtin_prompt_are_stored_again(
+def lose(connection: redis.Redis, runs_dir: Path, prompt: str) -> None:
+    """Lose the prompts of a run in Redis, and one in its directory."""
+    connection.delete(prompts_key("r"))
+    (runs_dir / "r" / "prompts" / f"{prompt_digest(prompt)}.txt").unlink()
+
+
+def test_after_redis_lost_everything_config_and_prompt_are_stored_again(
     connection: redis.Redis, places: list[object]
 ) -> None:
     connection.flushall()
@@ -197,7 +203,7 @@ def test_records_whose_prompt_is_lost_wait_for_enqueue_to_write_it_again(
     enqueue = ["enqueue", source, "--run", "r", *ONCE, *places]
     run_contextvqa(*enqueue)
     work_off(connection, lambda _: BAD, places)
-    connection.delete(prompts_key("r"))
+    lose(connection, runs_dir, "Say more.")
 
     done = run_contextvqa("retry", "r", "--all", *places)
 
@@ -220,7 +226,7 @@ def test_a_run_whose_prompts_are_all_lost_is_told_so(
     places: list[object] = ["--runs-dir", runs_dir, "--redis-url", redis_url]
     run_contextvqa("enqueue", source, "--run", "r", *ONCE, *places)
     work_off(connection, lambda _: BAD, places)
-    connection.delete(prompts_key("r"))
+    lose(connection, runs_dir, "Say more.")
 
     done = run_contextvqa("retry", "r", "--all", *places)
 

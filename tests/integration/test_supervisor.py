@@ -501,7 +501,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     program.chmod(0o755)
     monkeypatch.setattr(children.sys, "executable", str(program))
     child = Child(
-        ["worker", str(tmp_path), "ready-wait:1", "--until-stdin-closes"], tmp_path / "log"
+        ["worker", str(tmp_path), "ready-wait:1", "--until-stdin-closes"], {}, tmp_path / "log"
     )
     wait_until(lambda: is_pulsing(tmp_path))
     yield child

@@ -8,7 +8,7 @@ import redis
 from contextvqa.errors import UsageError
 from contextvqa.options import as_flags
 from contextvqa.passwords import read_password
-from contextvqa.queueing.redis_url import with_password
+from contextvqa.queueing.redis_url import address, with_password, without_passwords
 from contextvqa.settings import Store
 
 
@@ -79,3 +79,28 @@ def test_the_command_line_for_another_process_names_the_file_alone(tmp_path: Pat
     assert store.server_url == "redis://:open%20sesame@queue:6379/0"
     assert "sesame" not in " ".join([*as_flags(store), repr(store)])
     assert str(path) in as_flags(store)
+
+
+def test_a_password_among_the_parameters_is_one_of_two() -> None:
+    with pytest.raises(UsageError, match="besides"):
+        with_password("unix:///run/redis.sock?db=1&password=first", "second")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:pw@queue:6379/3", "redis://queue:6379/3"),
+        ("redis://queue:6379/0?client_name=a@b", "redis://queue:6379/0"),
+        ("unix://me:pw@/run/redis.sock?password=pw", "unix:///run/redis.sock"),
+    ],
+)
+def test_an_address_has_no_password_and_stays_the_address(url: str, shown: str) -> None:
+    assert address(url) == shown
+
+
+def test_a_command_that_is_shown_has_no_password() -> None:
+    command = "contextvqa run in.json --redis-url='redis://:p%40w@queue:6379/0?x=1' --run r"
+
+    shown = without_passwords(command)
+
+    assert shown == "contextvqa run in.json --redis-url='redis://queue:6379/0' --run r"

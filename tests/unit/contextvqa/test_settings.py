@@ -1,12 +1,13 @@
 """Settings: flag over environment over default, wrong values refused by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
-from contextvqa.options import as_flags, changes, environment_name, takes
+from contextvqa.options import as_environment, as_flags, changes, environment_name, takes
 from contextvqa.settings import Daemon, Engine, Gates, Images, Lifetime, Rejects, Sampling, Store
 
 
@@ -157,3 +158,21 @@ def test_wrong_gates_are_refused_with_what_was_expected(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Gates(**values)  # type: ignore[arg-type]
+
+
+def test_a_group_that_is_handed_on_by_environment_arrives_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Store(
+        runs_dir=Path("/data/my runs"),
+        redis_url="redis://me@queue:6379/1",
+        redis_password_file=Path("/run/secrets/pw"),
+    )
+    for name, value in as_environment(store).items():
+        monkeypatch.setenv(name, value)
+    received: list[Store] = []
+    click.command()(takes(Store)(lambda *, store: received.append(store))).main(
+        [], standalone_mode=False
+    )
+
+    assert received == [store]
