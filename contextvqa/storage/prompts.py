@@ -28,7 +28,7 @@ class Prompts:
         path = self._path(digest)
         try:
             if not path.exists():
-                self._directory.mkdir(exist_ok=True)
+                self._directory.mkdir(parents=True, exist_ok=True)
                 write_whole(path, prompt.encode("utf-8", "surrogatepass"), is_new=True)
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror}.") from error
