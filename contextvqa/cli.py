@@ -43,13 +43,13 @@ COMMANDS = {
     "audit": Target("producer.audit:command", "Prove that no record of a run is lost."),
     "retry": Target("producer.retry:command", "Put chosen rejects of a run into the queue again."),
     "reparse": Target("refiner.reparse:command", "Judge a run's texts anew, into a new run."),
-    "pause": Target("contextvqa.queueing.pauses:pause_command", "Stop executing a run's records."),
-    "resume": Target("contextvqa.queueing.pauses:resume_command", "Go on with a paused run."),
+    "pause": Target("contextvqa.pausing:pause_command", "Stop executing a run's records."),
+    "resume": Target("contextvqa.pausing:resume_command", "Go on with a paused run."),
     "dashboard": Target(
         "contextvqa.dashboard.command:command", "Queues, workers and jobs in a browser."
     ),
     "alive": Target(
-        "contextvqa.queueing.alive:command", "Whether this host's daemon works; for probes."
+        "contextvqa.watching.alive:command", "Whether this host's daemon works; for probes."
     ),
     "parse": Target("refiner.parse:command", "The refiner alone: raw texts in, records out."),
 }

@@ -15,17 +15,13 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
-    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
 from contextvqa.errors import IncompleteError, RunError, SinkError, UnavailableError
-from contextvqa.queueing.queues import GENERATE
-from contextvqa.queueing.redis_url import without_passwords
-from contextvqa.watching.state import RunState
+from contextvqa.redis_url import without_passwords
 
 #: Seconds between lines where there is no terminal.
 LINE_INTERVAL_S = 10.0
@@ -96,13 +92,6 @@ class ReadProgress:
             self._ticker.tick(f"{self._doing}: {num_read / 1e6:,.0f} of {num_bytes / 1e6:,.0f} MB")
 
 
-class _Rate(ProgressColumn):
-    """Records per second since a worker was ready."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.fields['rate']:.1f} records/s")
-
-
 @contextmanager
 def telling_how_to_resume() -> Iterator[None]:
     """Say, where work ends before its time, that the same command goes on with it."""
@@ -121,7 +110,7 @@ class CountProgress:
     """Shows how many of so many records are done; a context that ends the bar."""
 
     def __init__(self, doing: str, total: int) -> None:
-        self._bar = _bar(TimeElapsedColumn())
+        self._bar = counting_bar(TimeElapsedColumn())
         self._task = self._bar.add_task(doing, total=total)
         self._ticker = Ticker()
         self._line = f"{doing}: {{}}/{total} records"
@@ -147,57 +136,8 @@ class CountProgress:
             self._ticker.tick(self._line.format(self._done))
 
 
-class RunProgress:
-    """Shows a run on its way: what it waits for, how many records ended, rate and ETA."""
-
-    def __init__(self) -> None:
-        self._bar = _bar(_Rate(), TimeElapsedColumn())
-        self._task = self._bar.add_task("reading the input", total=None, rate=0.0)
-        self._ticker = Ticker()
-        self._began_at: float | None = None
-        self._ended_before = 0
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def show(self, state: RunState) -> None:
-        """Show a new state; prints only where and when it is due."""
-        total = state.ended + (state.pending or 0)
-        rate = self._rate(state)
-        line = f"{_doing(state)}: {state.ended}/{total} records, {rate:.1f} records/s"
-        if rate and state.pending:
-            line += f", {state.pending / rate:.0f} s left"
-        self._bar.update(
-            self._task,
-            description=_doing(state),
-            completed=state.ended,
-            total=total or None,
-            rate=rate,
-        )
-        if not CONSOLE.is_terminal:
-            self._ticker.tick(line)
-
-    def _rate(self, state: RunState) -> float:
-        """Count from the first look at which a worker could work: loading is not its rate."""
-        if self._began_at is None:
-            if not _has_worker(state):
-                return 0.0
-            self._began_at, self._ended_before = time.monotonic(), state.ended
-        elapsed_s = time.monotonic() - self._began_at
-        return (state.ended - self._ended_before) / elapsed_s if elapsed_s else 0.0
-
-
-def _bar(*columns: ProgressColumn) -> Progress:
-    """Return a bar on the terminal, and none elsewhere."""
+def counting_bar(*columns: ProgressColumn) -> Progress:
+    """Return a bar of things that are counted: on the terminal, and none elsewhere."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -209,13 +149,3 @@ def _bar(*columns: ProgressColumn) -> Progress:
         transient=True,
         disable=not CONSOLE.is_terminal,
     )
-
-
-def _doing(state: RunState) -> str:
-    if not state.pending:
-        return "reading the input"
-    return "generating" if _has_worker(state) else "loading the model"
-
-
-def _has_worker(state: RunState) -> bool:
-    return any(worker.queue == GENERATE for worker in state.workers)

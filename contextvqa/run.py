@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from contextvqa.errors import UsageError
+from contextvqa.local_run import Commands, LocalRun
 from contextvqa.options import INPUT_FILE, RUN, as_environment, as_flags, takes
-from contextvqa.processes.local_run import Commands, LocalRun
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import say, telling_how_to_resume
 from contextvqa.queueing.connection import connect

@@ -1,5 +1,6 @@
 """What all records of a run share: model, sampling, gates."""
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -8,11 +9,13 @@ from uuid import uuid4
 import orjson
 
 from contextvqa import __version__
-from contextvqa.errors import Reason
+from contextvqa.errors import Reason, UsageError
 from contextvqa.gates import Quality
 from contextvqa.records import ImageRecord, from_payload
 from contextvqa.settings import Sampling
 
+#: rq's job ids, which begin with the run's name, allow no other characters.
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 #: What a run is judged by that nobody asked anything else of.
 DEFAULT_QUALITY = Quality()
 
@@ -123,3 +126,13 @@ class RunConfig:
         sampling = self.sampling_of(record)
         before = self.sampling_of(replace(record, earlier=record.earlier[:-1]))
         return sampling.temperature > 0 or sampling != before
+
+
+def check_run_name(run: str) -> str:
+    """Return the name, or raise UsageError where it cannot be part of a job id."""
+    if not RUN_NAME.fullmatch(run):
+        raise UsageError(
+            f"run name {run!r} cannot be used: letters, digits, '-' and '_', at most 64, "
+            "the first a letter or digit."
+        )
+    return run

@@ -12,7 +12,7 @@ import click
 from contextvqa.gates import PRESETS, Quality, read_actions
 from contextvqa.options import setting
 from contextvqa.passwords import read_password
-from contextvqa.queueing.redis_url import DEFAULT_REDIS_URL, with_password
+from contextvqa.redis_url import DEFAULT_REDIS_URL, with_password
 
 MAX_PORT = 65_535
 

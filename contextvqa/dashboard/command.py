@@ -17,7 +17,7 @@ from contextvqa.passwords import read_password
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import say
 from contextvqa.queueing.connection import connect
-from contextvqa.queueing.redis_url import DEFAULT_REDIS_URL, address
+from contextvqa.redis_url import DEFAULT_REDIS_URL, address
 from contextvqa.settings import Listener, Store
 from contextvqa.storage.run_directory import RunDirectory
 

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contextvqa.errors import UnavailableError, one_line
-from contextvqa.queueing.redis_url import DEFAULT_REDIS_URL, address
+from contextvqa.redis_url import DEFAULT_REDIS_URL, address
 
 log = logging.getLogger("contextvqa")
 

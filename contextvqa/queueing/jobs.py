@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from contextvqa.errors import UsageError
 from contextvqa.queueing.queues import GENERATE, REFINE
 from contextvqa.records import Generation, ImageRecord, Payload, Rejection, from_payload, to_payload
+from contextvqa.run_config import RUN_NAME
 
 #: The one function that jobs of a queue may name. Never imported: the stage runs its own.
 FUNCTIONS = {GENERATE: "worker.generate", REFINE: "refiner.refine"}
-
-#: rq's job ids, which begin with the run's name, allow no other characters.
-RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class Kind(StrEnum):
@@ -81,16 +78,6 @@ def _brief(text: str) -> str:
     """Return a text as one short line; of a long one its end, where file names differ."""
     line = "".join(letter if letter.isprintable() else "?" for letter in text[-MAX_BRIEF:])
     return line if len(text) <= MAX_BRIEF else "…" + line[1:]
-
-
-def check_run_name(run: str) -> str:
-    """Return the name, or raise UsageError where it cannot be part of a job id."""
-    if not RUN_NAME.fullmatch(run):
-        raise UsageError(
-            f"run name {run!r} cannot be used: letters, digits, '-' and '_', at most 64, "
-            "the first a letter or digit."
-        )
-    return run
 
 
 def job_id(run: str, key: str, kind: Kind) -> str:

@@ -9,16 +9,10 @@ bring them back once the run is resumed, so that `resume` is one atomic command 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-import click
 import orjson
 import redis
 
-from contextvqa.options import takes
-from contextvqa.processes.server_socket import url_of_run
-from contextvqa.queueing.connection import connect
 from contextvqa.queueing.queues import PAUSED
-from contextvqa.settings import Store
-from contextvqa.storage.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,28 +58,3 @@ def pause_of(connection: redis.Redis, run: str) -> Pause | None:
     """Return why a run is paused; None for one that is not."""
     data = connection.hget(PAUSED, run)
     return Pause(**orjson.loads(data)) if data is not None else None
-
-
-@click.command()
-@click.argument("name")
-@takes(Store)
-def pause_command(*, name: str, store: Store) -> None:
-    """Stop executing records of run NAME, until it is resumed. Its queue stays as it is."""
-    connection = _connect(name, store)
-    if not pause(connection, name, Pause.now("operator", "asked for", "contextvqa pause")):
-        click.echo(f"run {name!r} was paused already", err=True)
-
-
-@click.command()
-@click.argument("name")
-@takes(Store)
-def resume_command(*, name: str, store: Store) -> None:
-    """Go on with run NAME after a pause. Records rejected before it: contextvqa retry."""
-    if not resume(_connect(name, store), name):
-        click.echo(f"run {name!r} was not paused", err=True)
-
-
-def _connect(run: str, store: Store) -> redis.Redis:
-    directory = RunDirectory(store.runs_dir, run)
-    directory.check_exists()
-    return connect(url_of_run(store.server_url, directory.redis_path))

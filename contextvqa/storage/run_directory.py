@@ -22,8 +22,7 @@ from pathlib import Path
 
 from contextvqa.errors import RejectError, UsageError
 from contextvqa.gates import Quality
-from contextvqa.queueing.jobs import check_run_name
-from contextvqa.run_config import DEFAULT_QUALITY, RunConfig
+from contextvqa.run_config import DEFAULT_QUALITY, RunConfig, check_run_name
 from contextvqa.settings import Sampling
 from contextvqa.storage.prompts import Prompts
 from contextvqa.storage.whole_file import write_whole

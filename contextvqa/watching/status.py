@@ -16,7 +16,7 @@ from contextvqa.options import takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import ReadProgress
 from contextvqa.queueing.connection import connect
-from contextvqa.queueing.jobs import RUN_NAME
+from contextvqa.run_config import RUN_NAME
 from contextvqa.settings import Store
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.funnel import FunnelState

@@ -8,12 +8,12 @@ import click
 from contextvqa.errors import IncompleteError
 from contextvqa.options import takes
 from contextvqa.processes.server_socket import url_of_run
-from contextvqa.progress import RunProgress
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.patience import persist
 from contextvqa.settings import Rejects, Store
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.completion import check_rejects, summarize
+from contextvqa.watching.run_progress import RunProgress
 from contextvqa.watching.state import RunState, RunWatcher
 
 #: Seconds between looks at the run.

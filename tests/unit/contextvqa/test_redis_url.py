@@ -8,7 +8,7 @@ import redis
 from contextvqa.errors import UsageError
 from contextvqa.options import as_flags
 from contextvqa.passwords import read_password
-from contextvqa.queueing.redis_url import address, with_password, without_passwords
+from contextvqa.redis_url import address, with_password, without_passwords
 from contextvqa.settings import Store
 
 

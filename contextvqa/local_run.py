@@ -15,8 +15,9 @@ import redis
 
 from contextvqa.errors import BUG, IncompleteError, UnavailableError, UsageError
 from contextvqa.processes.children import Child, ending
-from contextvqa.progress import RunProgress, say
+from contextvqa.progress import say
 from contextvqa.queueing.pauses import resume
+from contextvqa.watching.run_progress import RunProgress
 from contextvqa.watching.state import RunState, RunWatcher
 
 #: Seconds between looks at the run.
