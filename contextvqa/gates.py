@@ -10,6 +10,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+#: Begins the code under which a gate's findings stand, and the reasons of the gates.
+GATE = "gate."
+
 
 class Action(StrEnum):
     """What happens to what fails a gate."""
@@ -66,7 +69,7 @@ PRESETS: Mapping[str, Mapping[str, Action]] = MappingProxyType(
 
 def code_of(gate: str) -> str:
     """Return the code under which a gate's findings stand, as in `gate.cap`."""
-    return f"gate.{gate}"
+    return f"{GATE}{gate}"
 
 
 def read_actions(preset: str, changes: Iterable[str]) -> dict[str, Action]:

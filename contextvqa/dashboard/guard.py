@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from flask import Response, abort, g, request
 
-from contextvqa.queueing.job_hash import JOB_ID
+from contextvqa.queueing.job_hash import ANY_JOB_ID
 from contextvqa.queueing.jobs import QUEUES
 from contextvqa.settings import is_loopback
 
@@ -131,7 +131,7 @@ def _check_arguments(arguments: dict[str, object]) -> None:
     for name, value in arguments.items():
         if name in known and value not in known[name]:
             abort(404)
-    if not JOB_ID.fullmatch(str(arguments.get("job_id", "none"))):
+    if not ANY_JOB_ID.fullmatch(str(arguments.get("job_id", "none"))):
         abort(404)
     for name, largest in (("per_page", MAX_PER_PAGE), ("page", MAX_PAGE)):
         text = str(arguments.get(name, 1))

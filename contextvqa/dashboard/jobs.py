@@ -17,7 +17,7 @@ from rq.results import Result
 from rq.worker import BaseWorker
 
 from contextvqa.errors import one_line
-from contextvqa.queueing.job_hash import JOB_ID
+from contextvqa.queueing.job_hash import ANY_JOB_ID
 from contextvqa.queueing.jobs import QUEUES
 from contextvqa.queueing.queues import GENERATE, OrjsonSerializer
 
@@ -100,7 +100,7 @@ class ShownQueue(Queue):
 
     def fetch_job(self, job_id: str) -> Job | None:
         """Return a job; None for an id that is none, which rq would strike off the queue."""
-        if not JOB_ID.fullmatch(job_id):
+        if not ANY_JOB_ID.fullmatch(job_id):
             return None
         try:
             return ShownJob.fetch(job_id, connection=self.connection)

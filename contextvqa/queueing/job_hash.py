@@ -21,7 +21,7 @@ MAX_PAYLOAD_BYTES = 32 << 20
 MAX_COUNT = 1_000_000
 
 #: Ids that rq takes, and with the execution the names in its registries.
-JOB_ID = re.compile(r"[A-Za-z0-9_-]+")
+ANY_JOB_ID = re.compile(r"[A-Za-z0-9_-]+")
 EXECUTION = re.compile(r"(?P<job>[A-Za-z0-9_-]+):(?P<execution>[A-Za-z0-9_-]+)")
 
 
@@ -115,7 +115,7 @@ def text_of(value: object) -> str:
 def job_ids_in(members: Any) -> list[str]:
     """Return the job ids among the members of a list or registry, each once."""
     names = map(text_of, members)
-    return [name for name in dict.fromkeys(names) if JOB_ID.fullmatch(name)]
+    return [name for name in dict.fromkeys(names) if ANY_JOB_ID.fullmatch(name)]
 
 
 def executions_in(members: Any) -> list[Execution]:

@@ -15,12 +15,11 @@ from typing import ClassVar, TypeVar
 import msgspec
 
 from contextvqa.errors import Reason
-from contextvqa.gates import NAMES
+from contextvqa.gates import GATE, NAMES
 from contextvqa.storage.follower import Follower, OnRead
 from contextvqa.storage.rejects import Rejects
 from contextvqa.storage.snapshot import Part
 from contextvqa.watching.tally import (
-    GATE,
     GENERATED,
     PARSED,
     Findings,

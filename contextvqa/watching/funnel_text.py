@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from contextvqa.gates import GATE
 from contextvqa.watching.funnel import ACCEPTED, RECORDS, FunnelState
-from contextvqa.watching.tally import GATE
 
 #: Longest distribution that is shown; what is beyond is added up.
 MAX_COUNTS = 8

@@ -9,13 +9,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from contextvqa.gates import Action
+from contextvqa.gates import GATE, Action
 from contextvqa.queueing.queues import GENERATE
 
 #: Records named as examples of a reason.
 MAX_EXAMPLES = 3
-#: Begins the code under which a gate's findings stand, and the reasons of the gates.
-GATE = "gate."
 #: The steps that a record comes past before the gates.
 GENERATED, PARSED = "generated", "parsed"
 
