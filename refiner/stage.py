@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from contextvqa.errors import Reason, RejectError
-from contextvqa.queueing.jobs import generate_job
+from contextvqa.queueing.jobs import Content, generate_job
 from contextvqa.queueing.outcomes import Claim, Finished, Outcome
 from contextvqa.queueing.queues import REFINE
-from contextvqa.records import Generation, ImageRecord, Rejection, from_payload
+from contextvqa.records import ImageRecord, Rejection
 from refiner.commit import GroupCommit
 from refiner.conclusion import conclude, conclude_rejected
 
@@ -26,24 +25,18 @@ class Refine:
     async def start(self, worker: str) -> None:
         """Nothing to load: a run is opened when its first record comes."""
 
-    async def execute(self, claim: Claim) -> Outcome:
+    async def execute(self, claim: Claim, content: Content) -> Outcome:  # noqa: ARG002
         """Send a record back to be generated again, or wait until its line is on disk."""
-        _, arguments = claim.job.content
-        if "rejection" in arguments:
-            rejection = from_payload(arguments["rejection"], Rejection)
-            run = rejection.record.run
-            await self._commit.append(
-                run, conclude_rejected(rejection, await self._commit.config_of(run))
-            )
-        elif "generation" in arguments:
-            generation = from_payload(arguments["generation"], Generation)
-            run = generation.record.run
-            conclusion = conclude(generation, await self._commit.config_of(run))
-            if isinstance(conclusion, ImageRecord):
-                return Finished(follow_ups=(generate_job(conclusion),))
-            await self._commit.append(run, conclusion)
-        else:
-            raise RejectError(Reason.MALFORMED, "the job carries no generation and no rejection")
+        assert not isinstance(content, ImageRecord)  # noqa: S101 - jobs of our queue carry none
+        run = content.record.run
+        config = await self._commit.config_of(run)
+        if isinstance(content, Rejection):
+            await self._commit.append(run, conclude_rejected(content, config))
+            return Finished()
+        conclusion = conclude(content, config)
+        if isinstance(conclusion, ImageRecord):
+            return Finished(follow_ups=(generate_job(conclusion),))
+        await self._commit.append(run, conclusion)
         return Finished()
 
     def check(self) -> None:

@@ -8,11 +8,11 @@ import redis
 from rq.worker import BaseWorker
 
 from contextvqa.queueing.daemon import ConcurrentWorker
-from contextvqa.queueing.jobs import refine_job
+from contextvqa.queueing.jobs import Content, refine_job
 from contextvqa.queueing.outcomes import Claim, Finished, Outcome
 from contextvqa.queueing.queues import GENERATE, OrjsonSerializer
 from contextvqa.queueing.runs import Runs
-from contextvqa.records import ImageRecord, from_payload
+from contextvqa.records import ImageRecord
 from contextvqa.settings import Daemon, Guards, Lifetime
 from contextvqa.storage.run_directory import RunDirectory
 from producer.enqueue import Enqueuer
@@ -42,9 +42,10 @@ class EchoStage:
     async def start(self, worker: str) -> None:
         """Nothing to start."""
 
-    async def execute(self, claim: Claim) -> Outcome:
+    async def execute(self, claim: Claim, content: Content) -> Outcome:  # noqa: ARG002
         """Note that the record was here, and hand it on."""
-        record = from_payload(claim.job.content[1]["record"], ImageRecord)
+        assert isinstance(content, ImageRecord)
+        record = content
         self.num_running += 1
         self.most_running = max(self.most_running, self.num_running)
         try:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 from contextvqa.errors import RunError
 from contextvqa.processes.sessions import memory_bytes
-from contextvqa.queueing.jobs import refine_job
+from contextvqa.queueing.jobs import Content, refine_job
 from contextvqa.queueing.outcomes import Claim, Finished, Outcome
 from contextvqa.queueing.queues import GENERATE
 from contextvqa.queueing.runs import Runs
-from contextvqa.records import Generation, ImageRecord, derive_seed, from_payload
+from contextvqa.records import Generation, ImageRecord, derive_seed
 from contextvqa.settings import Guards, Images
 from worker.decoders import ImageLoader
 from worker.engine import Engine
@@ -63,9 +63,10 @@ class Generate:
             raise
         log.info("loaded: model %s in %.1f s", self.engine.model, time.monotonic() - began)
 
-    async def execute(self, claim: Claim) -> Outcome:
+    async def execute(self, claim: Claim, content: Content) -> Outcome:
         """Decode the images, generate, and hand the generation on to be refined."""
-        record = claim.attempted(from_payload(claim.job.content[1].get("record", {}), ImageRecord))
+        assert isinstance(content, ImageRecord)  # noqa: S101 - what jobs of our queue carry
+        record = claim.attempted(content)
         # On this thread where Redis need not be asked: a hop to another costs more than the answer.
         found = self.runs.remembered(record)
         if found is None:

@@ -9,13 +9,13 @@ from redis import RedisError
 from contextvqa.errors import ContextVQAError, Reason, RejectError, RunError, TransientError
 from contextvqa.queueing.breaker import Breaker
 from contextvqa.queueing.claims import Claims
-from contextvqa.queueing.jobs import FUNCTIONS, run_and_key
+from contextvqa.queueing.jobs import FUNCTIONS, Content, record_in, run_and_key
 from contextvqa.queueing.outcomes import (
     Claim,
     Outcome,
     Retried,
     Returned,
-    read_record,
+    read_content,
     rejected,
 )
 from contextvqa.queueing.pauses import Pause
@@ -55,8 +55,8 @@ class Executor:
 
         """
         try:
-            run = self._check(claim)
-            outcome = await self.stage.execute(claim)
+            content = self._check(claim)
+            outcome = await self.stage.execute(claim, content)
         except RejectError as error:
             return await self._reject(claim, error)
         except TransientError as error:
@@ -74,17 +74,17 @@ class Executor:
             # As broad as can be: a bug met by one record must not take the others along.
             log.exception("failed: %s", claim.job.id)
             return await self._retry(claim, f"{type(error).__name__}: {error}")
-        self.breaker.note(run, None)
+        self.breaker.note(record_in(content).run, None)
         return outcome
 
-    def _check(self, claim: Claim) -> str:
-        """Refuse a job that is not this stage's; return the run of its record."""
+    def _check(self, claim: Claim) -> Content:
+        """Refuse a job that is not this stage's; return what it carries."""
         function, _ = claim.job.content
         expected = FUNCTIONS[self.stage.queue]
         if function != expected:
             message = f"the job names the function {function!r}, this queue runs {expected!r}"
             raise RejectError(Reason.MALFORMED, message)
-        return read_record(claim).run
+        return read_content(claim, self.stage.queue)
 
     async def _reject(self, claim: Claim, error: RejectError) -> Outcome:
         if await self._is_run_failing(claim, error.reason, str(error)):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from contextvqa.errors import Reason, RejectError
 from contextvqa.queueing.queues import GENERATE, REFINE
 from contextvqa.records import Generation, ImageRecord, Payload, Rejection, from_payload, to_payload
 from contextvqa.run_config import RUN_NAME
@@ -28,8 +29,14 @@ class Kind(StrEnum):
 QUEUES = {Kind.GENERATE: GENERATE, Kind.REFINE: REFINE, Kind.REJECT: REFINE}
 #: The queue that follow-ups of a queue's jobs go to.
 NEXT_QUEUE = {GENERATE: REFINE}
-#: The keyword argument that carries its payload.
-ARGUMENTS = {Kind.GENERATE: "record", Kind.REFINE: "generation", Kind.REJECT: "rejection"}
+#: What a job carries: the record itself, or what was made of it.
+Content = ImageRecord | Generation | Rejection
+#: The keyword argument that carries it, and its type.
+ARGUMENTS: dict[Kind, tuple[str, type[Content]]] = {
+    Kind.GENERATE: ("record", ImageRecord),
+    Kind.REFINE: ("generation", Generation),
+    Kind.REJECT: ("rejection", Rejection),
+}
 
 #: Ids as `job_id` makes them.
 JOB_ID = re.compile(
@@ -49,8 +56,7 @@ class JobSpec:
 
     kind: Kind
     record: ImageRecord
-    #: The record itself, or what was made of it.
-    content: ImageRecord | Generation | Rejection
+    content: Content
 
     @property
     def queue(self) -> str:
@@ -60,7 +66,8 @@ class JobSpec:
     @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments that its stage reads."""
-        return {ARGUMENTS[self.kind]: to_payload(self.content)}
+        name, _ = ARGUMENTS[self.kind]
+        return {name: to_payload(self.content)}
 
     @property
     def id(self) -> str:
@@ -106,9 +113,31 @@ def reject_job(rejection: Rejection) -> JobSpec:
     return JobSpec(kind=Kind.REJECT, record=rejection.record, content=rejection)
 
 
+def content_of(arguments: Payload, queue: str) -> Content:
+    """
+    Return what the keyword arguments of a job of this queue carry.
+
+    Raises:
+        RejectError: Nothing that belongs there, or not as this version writes it.
+
+    """
+    names = []
+    for kind, (name, content) in ARGUMENTS.items():
+        if QUEUES[kind] == queue:
+            if name in arguments:
+                return from_payload(arguments[name], content)
+            names.append(name)
+    raise RejectError(Reason.MALFORMED, f"the job carries no {' and no '.join(names)}")
+
+
+def record_in(content: Content) -> ImageRecord:
+    """Return the record that content is, or is of."""
+    return content if isinstance(content, ImageRecord) else content.record
+
+
 def record_of(arguments: Payload) -> ImageRecord:
     """
-    Return the record that a job's keyword arguments carry, whichever kind of job it is.
+    Return the record that a job's keyword arguments carry, even where the rest is unreadable.
 
     Raises:
         RejectError: There is none, as in a job left by an older version.

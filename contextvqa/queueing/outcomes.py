@@ -10,7 +10,16 @@ from rq.job import JobStatus
 
 from contextvqa.errors import Reason, RejectError
 from contextvqa.queueing.job_hash import Execution, StoredJob
-from contextvqa.queueing.jobs import JobSpec, Kind, record_of, reject_job, run_and_key
+from contextvqa.queueing.jobs import (
+    Content,
+    JobSpec,
+    Kind,
+    content_of,
+    record_in,
+    record_of,
+    reject_job,
+    run_and_key,
+)
 from contextvqa.queueing.queues import GENERATE
 from contextvqa.records import (
     Attempt,
@@ -75,20 +84,38 @@ class Retried(Outcome):
     """The job goes to the end of its queue for another try, which is counted."""
 
 
-def read_record(claim: Claim) -> ImageRecord:
+def read_content(claim: Claim, queue: str) -> Content:
     """
-    Return the record that a job carries, which must be the one that its id names.
+    Return what a job of this queue carries, of the record that its id names.
 
     Raises:
-        RejectError: There is none, or another one, as in a job that somebody made by hand.
+        RejectError: Something else, as in a job that somebody made by hand.
+
+    """
+    _, arguments = claim.job.content
+    content = content_of(arguments, queue)
+    _check_name(claim, record_in(content))
+    return content
+
+
+def read_record(claim: Claim) -> ImageRecord:
+    """
+    Return the record that a job carries, even where what was made of it is unreadable.
+
+    Raises:
+        RejectError: There is none, or not the one that its id names.
 
     """
     _, arguments = claim.job.content
     record = record_of(arguments)
+    _check_name(claim, record)
+    return record
+
+
+def _check_name(claim: Claim, record: ImageRecord) -> None:
     if run_and_key(claim.job.id) != (record.run, record.key):
         message = f"the job carries record {record.key} of run {record.run!r}, its id names another"
         raise RejectError(Reason.MALFORMED, message)
-    return record
 
 
 def crashed(claim: Claim, stage: str, max_crashes: int) -> Outcome:

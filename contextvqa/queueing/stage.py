@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from contextvqa.queueing.jobs import Content
 from contextvqa.queueing.outcomes import Claim, Outcome
 
 
@@ -18,9 +19,9 @@ class Stage(Protocol):
     async def start(self, worker: str) -> None:
         """Get ready to execute; the worker registers only after this."""
 
-    async def execute(self, claim: Claim) -> Outcome:
+    async def execute(self, claim: Claim, content: Content) -> Outcome:
         """
-        Do the stage's work on one job.
+        Do the stage's work on one job, with what jobs of its queue carry.
 
         Raises:
             RejectError: The record is rejected.

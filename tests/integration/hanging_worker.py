@@ -5,6 +5,7 @@ import sys
 
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.daemon import ConcurrentWorker
+from contextvqa.queueing.jobs import Content
 from contextvqa.queueing.outcomes import Claim, Outcome
 from contextvqa.queueing.queues import GENERATE
 from contextvqa.settings import Daemon, Lifetime
@@ -24,7 +25,7 @@ class HangingStage:
     async def start(self, worker: str) -> None:
         """Nothing to start."""
 
-    async def execute(self, claim: Claim) -> Outcome:
+    async def execute(self, claim: Claim, content: Content) -> Outcome:  # noqa: ARG002
         """Hang."""
         self.num_running += 1
         if self.num_running == NUM_IN_FLIGHT:

@@ -6,8 +6,10 @@ from pathlib import Path
 import redis
 
 from contextvqa.queueing.daemon import ConcurrentWorker
+from contextvqa.queueing.jobs import Content
 from contextvqa.queueing.outcomes import Claim, Finished
 from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
+from contextvqa.records import Generation
 from contextvqa.settings import Daemon, Guards, Lifetime
 from tests.stages import BURST, EchoStage, enqueue, serve, until
 
@@ -22,9 +24,10 @@ class SlowRefine(EchoStage):
 
     queue = REFINE
 
-    async def execute(self, claim: Claim) -> Finished:
+    async def execute(self, claim: Claim, content: Content) -> Finished:  # noqa: ARG002
         """Note the id alone: generations are not parsed here."""
-        self.executed.append(claim.job.content[1]["generation"]["record"]["id"])
+        assert isinstance(content, Generation)
+        self.executed.append(content.record.id)
         return Finished()
 
 

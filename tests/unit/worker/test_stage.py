@@ -57,7 +57,7 @@ def execute(engine: NotingEngine, root: Path, *, model: str = "m") -> Generation
     data = OrjsonSerializer.dumps(["worker.generate", None, [], {"record": to_payload(RECORD)}])
     job = StoredJob("r-ab-generate", data, crash_count=0, retry_count=0)
     claim = Claim(job=job, execution=Execution(job.id, "e1"))
-    outcome = asyncio.run(stage.execute(claim))
+    outcome = asyncio.run(stage.execute(claim, RECORD))
     assert isinstance(outcome, Finished)
     (follow_up,) = outcome.follow_ups
     assert (follow_up.queue, follow_up.id) == ("refine", "r-ab-refine")
