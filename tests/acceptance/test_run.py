@@ -166,14 +166,16 @@ def test_a_killed_worker_costs_no_record_and_the_articles_name_the_right_country
 
 
 def pids_of(command: str, runs_dir: Path) -> Iterator[int]:
-    """Find our processes of one command, by their command lines."""
+    """Find the processes that a run has started for one command."""
+    place = f"CONTEXTVQA_RUNS_DIR={runs_dir}".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
+                variables = (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if command.encode() in words and str(runs_dir).encode() in words:
+            if command.encode() in words and place in variables:
                 yield int(entry.name)
 
 
