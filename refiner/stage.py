@@ -9,8 +9,10 @@ from contextvqa.records import ImageRecord, Rejection
 from refiner.commit import GroupCommit
 from refiner.conclusion import conclude, conclude_rejected
 
-#: Lines that one write and one fsync make durable, at most.
-MAX_IN_FLIGHT = 256
+#: Lines that one write and one fsync make durable, at most. Enough that others are claimed and
+#: parsed while some are on their way to the disk, and few enough to be tried again soon after a
+#: crash.
+MAX_IN_FLIGHT = 1024
 
 
 class Refine:
