@@ -119,6 +119,6 @@ def _planned(fault: str, count: int | None, base: str) -> Sequence[int]:
         assert known.full is not None
         assert known.few is not None
         return range(known.few if asked is None else max(1, math.ceil(known.full * float(asked))))
-    share = known.share if asked is None else min(1.0, float(asked))
+    share = known.share if asked is None else 1.0
     chosen = random.Random(f"{base}/{fault}").sample(range(count), math.ceil(count * share))
     return sorted(chosen)
