@@ -52,26 +52,33 @@ class Ticker:
             self._due = time.monotonic() + LINE_INTERVAL_S
 
 
-class ReadProgress:
-    """Shows how much of long files is read; says nothing while that is quick."""
+class BarProgress:
+    """
+    A bar on the terminal, and a line every 10 seconds elsewhere; a context that ends the bar.
 
-    def __init__(self, doing: str) -> None:
+    Args:
+        doing: What stands before the bar.
+        columns: What stands between the bar and the time that is left.
+        total: How much there is to do; None where that is not known yet.
+
+    """
+
+    def __init__(self, doing: str, *columns: ProgressColumn, total: int | None = None) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(),
+            *columns,
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=CONSOLE,
             transient=True,
             disable=not CONSOLE.is_terminal,
         )
-        self._doing = doing
-        self._task = self._bar.add_task(doing, total=None)
+        self._task = self._bar.add_task(doing, total=total)
         self._ticker = Ticker()
-        self._due = time.monotonic() + PATIENCE_S
 
     def __enter__(self) -> Self:
+        self._bar.start()
         return self
 
     def __exit__(
@@ -82,14 +89,44 @@ class ReadProgress:
     ) -> None:
         self._bar.stop()
 
+    def _tick(self, line: str) -> None:
+        if not CONSOLE.is_terminal:
+            self._ticker.tick(line)
+
+
+class ReadProgress(BarProgress):
+    """Shows how much of long files is read; says nothing while that is quick."""
+
+    def __init__(self, doing: str) -> None:
+        super().__init__(doing, DownloadColumn())
+        self._doing = doing
+        self._due = time.monotonic() + PATIENCE_S
+
+    def __enter__(self) -> Self:
+        return self  # the bar starts when it is due
+
     def show(self, num_read: int, num_bytes: int) -> None:
         """Show how far it is; prints only where and when it is due."""
         if time.monotonic() < self._due:
             return
         self._bar.update(self._task, completed=num_read, total=num_bytes)
         self._bar.start()
-        if not CONSOLE.is_terminal:
-            self._ticker.tick(f"{self._doing}: {num_read / 1e6:,.0f} of {num_bytes / 1e6:,.0f} MB")
+        self._tick(f"{self._doing}: {num_read / 1e6:,.0f} of {num_bytes / 1e6:,.0f} MB")
+
+
+class CountProgress(BarProgress):
+    """Shows how many of so many records are done."""
+
+    def __init__(self, doing: str, total: int) -> None:
+        super().__init__(doing, MofNCompleteColumn(), TimeElapsedColumn(), total=total)
+        self._line = f"{doing}: {{}}/{total} records"
+        self._done = 0
+
+    def advance(self, count: int) -> None:
+        """Show that so many more are done; prints only where and when it is due."""
+        self._done += count
+        self._bar.advance(self._task, count)
+        self._tick(self._line.format(self._done))
 
 
 @contextmanager
@@ -104,48 +141,3 @@ def telling_how_to_resume() -> Iterator[None]:
     except (IncompleteError, RunError, SinkError, UnavailableError):
         say(f"to resume: {command}")
         raise
-
-
-class CountProgress:
-    """Shows how many of so many records are done; a context that ends the bar."""
-
-    def __init__(self, doing: str, total: int) -> None:
-        self._bar = counting_bar(TimeElapsedColumn())
-        self._task = self._bar.add_task(doing, total=total)
-        self._ticker = Ticker()
-        self._line = f"{doing}: {{}}/{total} records"
-        self._done = 0
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def advance(self, count: int) -> None:
-        """Show that so many more are done; prints only where and when it is due."""
-        self._done += count
-        self._bar.advance(self._task, count)
-        if not CONSOLE.is_terminal:
-            self._ticker.tick(self._line.format(self._done))
-
-
-def counting_bar(*columns: ProgressColumn) -> Progress:
-    """Return a bar of things that are counted: on the terminal, and none elsewhere."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        *columns,
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=CONSOLE,
-        transient=True,
-        disable=not CONSOLE.is_terminal,
-    )

@@ -1,13 +1,11 @@
 """A run on its way, as a bar or a line every 10 seconds."""
 
 import time
-from types import TracebackType
-from typing import Self
 
-from rich.progress import ProgressColumn, Task, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, ProgressColumn, Task, TimeElapsedColumn
 from rich.text import Text
 
-from contextvqa.progress import CONSOLE, Ticker, counting_bar
+from contextvqa.progress import BarProgress
 from contextvqa.queueing.queues import GENERATE
 from contextvqa.watching.state import RunState
 
@@ -19,27 +17,15 @@ class _Rate(ProgressColumn):
         return Text(f"{task.fields['rate']:.1f} records/s")
 
 
-class RunProgress:
+class RunProgress(BarProgress):
     """Shows a run on its way: what it waits for, how many records ended, rate and ETA."""
 
     def __init__(self) -> None:
-        self._bar = counting_bar(_Rate(), TimeElapsedColumn())
-        self._task = self._bar.add_task("reading the input", total=None, rate=0.0)
-        self._ticker = Ticker()
+        columns = (MofNCompleteColumn(), _Rate(), TimeElapsedColumn())
+        super().__init__("reading the input", *columns)
+        self._bar.update(self._task, rate=0.0)
         self._began_at: float | None = None
         self._ended_before = 0
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def show(self, state: RunState) -> None:
         """Show a new state; prints only where and when it is due."""
@@ -55,8 +41,7 @@ class RunProgress:
             total=total or None,
             rate=rate,
         )
-        if not CONSOLE.is_terminal:
-            self._ticker.tick(line)
+        self._tick(line)
 
     def _rate(self, state: RunState) -> float:
         """Count from the first look at which a worker could work: loading is not its rate."""
