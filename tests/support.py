@@ -1,6 +1,7 @@
 """Helpers of several tests: the real command, real files, and waiting for conditions."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 from PIL import Image
 
+from contextvqa.queueing.roles import Role
 from contextvqa.records import Generation, ImageRecord
 from contextvqa.settings import Images
 from worker.images import load_images
@@ -63,9 +65,33 @@ class DecodesHere:
         """Nothing to stop."""
 
 
+#: Whose command is whose; all others are a watcher's.
+ROLES = {
+    "enqueue": Role.PRODUCER,
+    "retry": Role.PRODUCER,
+    "pause": Role.PRODUCER,
+    "resume": Role.PRODUCER,
+    "worker": Role.WORKER,
+    "refiner": Role.REFINER,
+    "dashboard": Role.DASHBOARD,
+}
+
+
+def in_its_role(arguments: Sequence[object]) -> list[str]:
+    """Return a command's arguments with the user of its role in the URL of its server."""
+    words = list(map(str, arguments))
+    if "--redis-url" in words:
+        place = words.index("--redis-url") + 1
+        role = ROLES.get(words[0], Role.WATCHER)
+        # Before the password, or the place.
+        words[place] = re.sub(r"://(?=:[^@]*@)", f"://{role}", words[place])
+        words[place] = re.sub(r"://(?=[^@]*$)", f"://{role}@", words[place])
+    return words
+
+
 def contextvqa(*arguments: object) -> list[str]:
     """Return the command line of a real `contextvqa` process."""
-    return [sys.executable, "-m", "contextvqa", *map(str, arguments)]
+    return [sys.executable, "-m", "contextvqa", *in_its_role(arguments)]
 
 
 def run_contextvqa(

@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contextvqa.errors import UnavailableError, one_line
+from contextvqa.queueing.permissions import Client
 from contextvqa.redis_url import DEFAULT_REDIS_URL, address
 
 log = logging.getLogger("contextvqa")
@@ -34,8 +35,12 @@ def connect(url: str | None) -> redis.Redis:
     url = url or DEFAULT_REDIS_URL
     try:
         # One command, one try: a repeated EXEC would run twice. Callers repeat what is safe.
-        connection = redis.Redis.from_url(
-            url, socket_timeout=SOCKET_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        connection = Client.from_url(
+            url,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            # A role's user has no right to say which library this is.
+            driver_info=None,
         )
         connection.ping()
     except (ValueError, TypeError):
