@@ -1,7 +1,7 @@
 """Each role does its work under a user of Redis that may do nothing else."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -113,6 +113,13 @@ OF_OTHERS: dict[Role, list[Command]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server of its own: on that of the session nobody is denied anything."""
+    with EmbeddedServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
 @pytest.mark.parametrize("role", Role)
 def test_a_role_is_denied_what_it_has_no_need_for(server: EmbeddedServer, role: Role) -> None:
     allowed = []
@@ -182,7 +189,7 @@ def test_a_right_that_is_missing_amid_work_ends_a_daemon_and_costs_no_record(
         async def read_prompt(record: ImageRecord) -> None:
             own.hget("another:key", record.key)
 
-        with pytest.raises(UnavailableError, match="user 'worker' .* HGET another:key"):
+        with pytest.raises(UnavailableError, match=r"user 'worker' .* HGET another:key"):
             serve(own, EchoStage(before=read_prompt))
 
     assert rq_queue(GENERATE, connection).count == 3
