@@ -12,7 +12,7 @@ ARG VLLM_IMAGE=vllm/vllm-openai:v0.32.0
 
 FROM ${REDIS_IMAGE} AS redis
 COPY --chmod=755 docker/redis/ /usr/local/bin/
-COPY --chmod=644 contextvqa/queueing/users.acl /usr/local/share/contextvqa/
+COPY --chmod=755 contextvqa/queueing/users.acl /usr/local/share/contextvqa/
 # A new volume gets this mode, so that whoever compose lets it run as can write there.
 RUN mkdir -m 1777 /store
 USER 1000:1000

@@ -77,15 +77,20 @@ ROLES = {
 }
 
 
+def url_for(command: str, url: str) -> str:
+    """Return the URL of a server with the user of a command's role, unless it names one."""
+    role = ROLES.get(command, Role.WATCHER)
+    # Before the password, or the place.
+    url = re.sub(r"://(?=:[^@]*@)", f"://{role}", url)
+    return re.sub(r"://(?=[^@]*$)", f"://{role}@", url)
+
+
 def in_its_role(arguments: Sequence[object]) -> list[str]:
     """Return a command's arguments with the user of its role in the URL of its server."""
     words = list(map(str, arguments))
     if "--redis-url" in words:
         place = words.index("--redis-url") + 1
-        role = ROLES.get(words[0], Role.WATCHER)
-        # Before the password, or the place.
-        words[place] = re.sub(r"://(?=:[^@]*@)", f"://{role}", words[place])
-        words[place] = re.sub(r"://(?=[^@]*$)", f"://{role}@", words[place])
+        words[place] = url_for(words[0], words[place])
     return words
 
 

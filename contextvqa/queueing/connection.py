@@ -53,7 +53,7 @@ def connect(url: str | None) -> redis.Redis:
     except redis.AuthenticationError as error:
         raise UnavailableError(
             f"the server at {address(url)} refuses us ({one_line(error)}); "
-            "give its password with --redis-password-file."
+            "give your user in --redis-url, and the password with --redis-password-file."
         ) from error
     except (redis.RedisError, OSError) as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):

@@ -55,6 +55,6 @@ def denied(
     shown = " ".join(words[:2])[:MAX_SHOWN]
     what = f"{shown}: {error}" if shown else str(error)
     return NoPermissionError(
-        f"user {user!r} has no right to it: {what}; name the user of this command's role in "
-        "--redis-url, and see `contextvqa acl` for its rights."
+        f"user {user!r} has no right to it: {what}; give --redis-url the user of this command's "
+        "role (docs/acl.md)."
     )

@@ -14,7 +14,7 @@ from contextvqa.queueing import connection as connections
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.redis_thread import RedisThread
 from tests.stages import EchoStage, serve, until
-from tests.support import in_its_role, read_lines, run_contextvqa
+from tests.support import read_lines, run_contextvqa, url_for
 from tests.tls import Authority, TLSFront, make_authority
 
 
@@ -48,8 +48,7 @@ def test_a_record_goes_all_its_way_over_tls(url: str, runs_dir: Path, tmp_path: 
     once = ("--max-attempts", 1)
 
     enqueued = run_contextvqa("enqueue", source, "--run", "r", *once, *places)
-    worker_url = in_its_role(["worker", "--redis-url", url])[-1]
-    with connect(worker_url) as connection:
+    with connect(url_for("worker", url)) as connection:
         serve(connection, EchoStage())
     refined = run_contextvqa("refiner", "--burst", *places)
     waited = run_contextvqa("wait", "r", "--max-rejects", "100%", *places)
