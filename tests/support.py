@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import redis
 from PIL import Image
 
 from contextvqa.queueing.roles import Role
@@ -92,6 +93,13 @@ def in_its_role(arguments: Sequence[object]) -> list[str]:
         place = words.index("--redis-url") + 1
         words[place] = url_for(words[0], words[place])
     return words
+
+
+def set_password(url: str, password: str) -> None:
+    """Give the users of all roles on a server this password, and no other."""
+    with redis.Redis.from_url(url) as connection:
+        for role in Role:
+            connection.execute_command("ACL", "SETUSER", role, "resetpass", f">{password}")
 
 
 def contextvqa(*arguments: object) -> list[str]:

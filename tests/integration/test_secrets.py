@@ -15,7 +15,7 @@ from contextvqa.processes.server import EmbeddedServer
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.roles import Role
 from tests.integration.stand_in import BAD, ONCE, generate
-from tests.support import clean_environment, contextvqa, url_for, wait_until
+from tests.support import clean_environment, contextvqa, set_password, url_for, wait_until
 
 SECRET = "open/barley:@%"
 #: How it may be written: as it is, in a URL, and in a header of a browser.
@@ -28,11 +28,8 @@ LOUD = "import logging; logging.basicConfig(level=logging.DEBUG)"
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """A server whose users have the password."""
-    with EmbeddedServer(tmp_path / "redis") as server, connect(server.url) as connection:
-        for role in Role:
-            connection.acl_setuser(
-                role, enabled=True, reset_passwords=True, passwords=[f"+{SECRET}"]
-            )
+    with EmbeddedServer(tmp_path / "redis") as server:
+        set_password(server.url, SECRET)
         yield server
 
 
@@ -135,9 +132,7 @@ def test_no_command_tells_the_password(
 
     # And when there is no server, or one that wants another password
     codes["no server"] = witness.run(elsewhere, "enqueue", source, "--run", "r")
-    with connect(url) as connection:
-        for role in Role:
-            connection.acl_setuser(role, enabled=True, reset_passwords=True, passwords=["+other"])
+    set_password(url, "other")
     codes["wrong password"] = witness.run(url, "enqueue", source, "--run", "r")
 
     # Then each did what it should, and nobody was told
