@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTORCH_CPU := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-compose faults bench lint format clean
+.PHONY: help demo test test-compose faults bench lint format secrets clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ lint: .venv/.installed-test ## Check style, format, types and the import rules.
 format: .venv/.installed-test ## Rewrite the code in the project's format.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+secrets: ## Write the passwords of a deployment that are missing in secrets/.
+	@mkdir -p secrets && umask 077 && for user in $$(sed -n 's/^user /redis_/p' contextvqa/queueing/users.acl) \
+		dashboard_password; do \
+		[ -e secrets/$$user ] || { openssl rand -hex 32 > secrets/$$user && echo secrets/$$user; }; done
 
 clean: ## Remove .venv, caches and build outputs; runs/ stays.
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

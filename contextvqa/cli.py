@@ -48,6 +48,7 @@ COMMANDS = {
     "dashboard": Target(
         "contextvqa.dashboard.command:command", "Queues, workers and jobs in a browser."
     ),
+    "acl": Target("contextvqa.acl:command", "Users of a Redis of your own, one per role."),
     "alive": Target(
         "contextvqa.watching.alive:command", "Whether this host's daemon works; for probes."
     ),

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from contextvqa.errors import UsageError
-from contextvqa.local_run import Commands, LocalRun
+from contextvqa.local_run import CommandLine, Commands, LocalRun
 from contextvqa.options import INPUT_FILE, RUN, as_environment, as_flags, takes
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import say, telling_how_to_resume
 from contextvqa.queueing.connection import connect
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import (
     Daemon,
     Devices,
@@ -70,21 +71,25 @@ def command(  # noqa: PLR0913 - one parameter per group of options
         if store.redis_url is None:
             say("starting the embedded server")
             server = stack.enter_context(EmbeddedServer(directory.redis_path))
-            store = replace(store, redis_url=server.url)
-        watcher = RunWatcher(directory, connect(store.server_url))
+            stores = {role: replace(store, redis_url=server.url_for(role)) for role in Role}
+        else:
+            stores = dict.fromkeys(Role, store)
+        watcher = RunWatcher(directory, connect(stores[Role.PRODUCER].server_url))
+        enqueue = [
+            *("enqueue", "--run", run, "--json", *as_flags(model)),
+            *(*as_flags(sampling), *as_flags(gates), *as_flags(flow), "--", source),
+        ]
+        worker = [
+            *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
+            *(*as_flags(images), *as_flags(guards), *as_flags(daemon), "--until-stdin-closes"),
+        ]
+        refiner = ["refiner", *as_flags(daemon), "--until-stdin-closes"]
         commands = Commands(
-            environment=as_environment(store),
-            enqueue=[
-                *("enqueue", "--run", run, "--json", *as_flags(model)),
-                *(*as_flags(sampling), *as_flags(gates), *as_flags(flow), "--", source),
-            ],
+            enqueue=CommandLine(enqueue, as_environment(stores[Role.PRODUCER])),
             # A pipe can be read only once.
             is_input_lasting=Path(source).is_file(),
-            worker=[
-                *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
-                *(*as_flags(images), *as_flags(guards), *as_flags(daemon), "--until-stdin-closes"),
-            ],
-            refiner=["refiner", *as_flags(daemon), "--until-stdin-closes"],
+            worker=CommandLine(worker, as_environment(stores[Role.WORKER])),
+            refiner=CommandLine(refiner, as_environment(stores[Role.REFINER])),
         )
         local = LocalRun(watcher, commands, drain_timeout_s=daemon.drain_timeout_s)
         state = local.complete()

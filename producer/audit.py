@@ -11,6 +11,7 @@ from contextvqa.errors import IncompleteError, UnavailableError
 from contextvqa.options import INPUT_FILE, takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.queueing.connection import connect
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import Store
 from contextvqa.storage.run_directory import RunDirectory
 from producer.ledger import Findings, InputCounts, Ledger
@@ -83,7 +84,7 @@ def command(*, name: str, sources: tuple[str, ...], as_json: bool, store: Store)
 def _connect(store: Store, directory: RunDirectory) -> tuple[redis.Redis | None, list[str]]:
     """Connect to the run's server; say so where there is none and none was named."""
     try:
-        return connect(url_of_run(store.server_url, directory.redis_path)), []
+        return connect(url_of_run(store.server_url, directory.redis_path, Role.WATCHER)), []
     except UnavailableError as error:
         if store.redis_url is not None:
             raise

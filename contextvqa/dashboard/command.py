@@ -17,6 +17,7 @@ from contextvqa.passwords import read_password
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import say
 from contextvqa.queueing.connection import connect
+from contextvqa.queueing.roles import Role
 from contextvqa.redis_url import DEFAULT_REDIS_URL, address
 from contextvqa.settings import Listener, Store
 from contextvqa.storage.run_directory import RunDirectory
@@ -63,7 +64,7 @@ def _url_of(run: str | None, store: Store) -> str | None:
         return store.server_url
     directory = RunDirectory(store.runs_dir, run)
     directory.check_exists()
-    return url_of_run(store.server_url, directory.redis_path)
+    return url_of_run(store.server_url, directory.redis_path, Role.DASHBOARD)
 
 
 def _listen(listener: Listener) -> socket.socket:

@@ -10,7 +10,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contextvqa.errors import UnavailableError, one_line
-from contextvqa.redis_url import DEFAULT_REDIS_URL, address
+from contextvqa.queueing.permissions import Client
+from contextvqa.redis_url import DEFAULT_REDIS_URL, address, check_files
 
 log = logging.getLogger("contextvqa")
 
@@ -29,13 +30,19 @@ def connect(url: str | None) -> redis.Redis:
     Raises:
         UnavailableError: No server answers there, or it is no Redis. Names the address, never the
             password.
+        UsageError: A file that the URL names is not there.
 
     """
     url = url or DEFAULT_REDIS_URL
+    check_files(url)
     try:
         # One command, one try: a repeated EXEC would run twice. Callers repeat what is safe.
-        connection = redis.Redis.from_url(
-            url, socket_timeout=SOCKET_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        connection = Client.from_url(
+            url,
+            socket_timeout=SOCKET_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            # A role's user has no right to say which library this is.
+            driver_info=None,
         )
         connection.ping()
     except (ValueError, TypeError):
@@ -46,9 +53,14 @@ def connect(url: str | None) -> redis.Redis:
     except redis.AuthenticationError as error:
         raise UnavailableError(
             f"the server at {address(url)} refuses us ({one_line(error)}); "
-            "give its password with --redis-password-file."
+            "give your user in --redis-url, and the password with --redis-password-file."
         ) from error
     except (redis.RedisError, OSError) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise UnavailableError(
+                f"the server at {address(url)} cannot prove who it is ({one_line(error)}); name the "
+                "file of its certificate authority in --redis-url: rediss://…?ssl_ca_certs=FILE."
+            ) from error
         raise UnavailableError(
             f"no Redis server at {address(url)} ({one_line(error)}); "
             "start one there, or name another with --redis-url."

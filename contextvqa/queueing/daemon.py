@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import uuid4
@@ -101,6 +102,11 @@ class ConcurrentWorker(BaseWorker):
         self._redis = RedisThread()
         self._executor = Executor(stage, self.claims, self._redis, daemon)
 
+    def _set_ip_address(self, connection: redis.Redis) -> None:
+        # A user who has no right to that lacks others too, and is told so by an error.
+        with warnings.catch_warnings(action="ignore"):
+            super()._set_ip_address(connection)
+
     async def serve(self) -> None:
         """
         Work until asked to stop, or with `burst` until the queue is empty.
@@ -111,6 +117,8 @@ class ConcurrentWorker(BaseWorker):
         """
         if self.lifetime.until_stdin_closes:
             threading.Thread(target=_stop_at_stdin_end, name="stdin", daemon=True).start()
+        # Nothing to put back yet; but who has no right to is told so before an engine is loaded.
+        await self._redis.call(self.recovery.put_back, self.claims.claimed_key)
         await self.stage.start(self.name)
         try:
             await self._startup()

@@ -5,8 +5,16 @@ import logging
 import random
 
 from redis import RedisError
+from redis.exceptions import NoPermissionError
 
-from contextvqa.errors import ContextVQAError, Reason, RejectError, RunError, TransientError
+from contextvqa.errors import (
+    ContextVQAError,
+    Reason,
+    RejectError,
+    RunError,
+    TransientError,
+    UnavailableError,
+)
 from contextvqa.queueing.breaker import Breaker
 from contextvqa.queueing.claims import Claims
 from contextvqa.queueing.jobs import FUNCTIONS, Content, record_in, run_and_key
@@ -66,6 +74,9 @@ class Executor:
             return Returned()
         except ContextVQAError:
             raise
+        except NoPermissionError as error:
+            # Nor will it be another time, of any record.
+            raise UnavailableError(f"Redis refuses a command: {error}") from error
         except RedisError as error:
             # Not the record's fault, nor the run's: whoever settles this waits for Redis.
             log.warning("returned: %s: Redis does not answer: %s", claim.job.id, error)

@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 import hiredis
 import redis
 from redis.client import Pipeline
+from redis.exceptions import NoPermissionError
+
+from contextvqa.queueing.permissions import denied
 
 T = TypeVar("T")
 RedisCommand = tuple[Any, ...]
@@ -32,7 +35,7 @@ def ask(
     """
     with _connection_of(client) as connection:
         replies = _exchange(connection, commands)
-        return _checked(replies) if raise_on_error else replies
+        return _checked(client, commands, replies) if raise_on_error else replies
 
 
 def transact(
@@ -62,24 +65,23 @@ def transact(
     """
     with _connection_of(client) as connection:
         while True:
-            _, *replies = _checked(_exchange(connection, [("WATCH", *watched), *reads]))
+            looks: list[RedisCommand] = [("WATCH", *watched), *reads]
+            _, *replies = _checked(client, looks, _exchange(connection, looks))
             # Never executed: only a list of commands, with redis-py's names for them.
             buffer = client.pipeline()
             outcome = write(buffer, replies)
-            if _commit(connection, [arguments for arguments, _ in buffer.command_stack]):
+            if _commit(client, connection, [arguments for arguments, _ in buffer.command_stack]):
                 return outcome
 
 
-def _commit(connection: Any, commands: Sequence[RedisCommand]) -> bool:
+def _commit(client: redis.Redis, connection: Any, commands: Sequence[RedisCommand]) -> bool:
     """Execute commands in a transaction; return whether no watched key had changed."""
-    *queued, executed = _exchange(connection, [("MULTI",), *commands, ("EXEC",)])
-    # The server says of each command whether it takes it, and of all what came of them: an
-    # aborted EXEC names no cause, the command that was refused does.
-    _checked(queued)
-    _checked([executed])
+    sent: list[RedisCommand] = [("MULTI",), *commands, ("EXEC",)]
+    replies = _checked(client, sent, _exchange(connection, sent))
+    executed = replies[-1]
     if executed is None:
         return False
-    _checked(executed)
+    _checked(client, commands, executed)
     return True
 
 
@@ -110,8 +112,16 @@ def _read(connection: Any) -> Any:
         return error
 
 
-def _checked(replies: list[Any]) -> list[Any]:
-    for reply in replies:
+def _checked(
+    client: redis.Redis, commands: Sequence[RedisCommand], replies: list[Any]
+) -> list[Any]:
+    """
+    Raise the first error among replies; return them where there is none.
+
+    An aborted EXEC names no cause, the command that was refused before it does.
+    """
+    for command, reply in zip(commands, replies, strict=True):
         if isinstance(reply, redis.ResponseError):
-            raise reply
+            is_denied = isinstance(reply, NoPermissionError)
+            raise denied(client, reply, command) if is_denied else reply
     return replies

@@ -16,6 +16,7 @@ from contextvqa.options import takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import ReadProgress
 from contextvqa.queueing.connection import connect
+from contextvqa.queueing.roles import Role
 from contextvqa.run_config import RUN_NAME
 from contextvqa.settings import Store
 from contextvqa.storage.run_directory import RunDirectory
@@ -115,7 +116,7 @@ def _watcher(store: Store, run: str) -> RunWatcher:
 def _connection(store: Store, directory: RunDirectory, *, is_needed: bool) -> redis.Redis | None:
     """Connect to the run's server; None where it need not, or cannot, be asked."""
     try:
-        url = url_of_run(store.server_url, directory.redis_path)
+        url = url_of_run(store.server_url, directory.redis_path, Role.WATCHER)
     except UnavailableError:
         return None  # an embedded server stops with its run
     try:

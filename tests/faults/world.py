@@ -29,7 +29,7 @@ from tests.faults.ledger import Entry, Findings, Ledger, write_input
 from tests.faults.plan import Trial
 from tests.faults.processes import PATIENCE_S, Child, Patch, fork
 from tests.faults.report import report
-from tests.support import DecodesHere
+from tests.support import DecodesHere, in_its_role
 
 #: The commands are imported here, so that a child need not.
 COMMANDS = (producer.command, worker.command, refiner.command)
@@ -150,7 +150,7 @@ class World:
         """Start one of the commands, on this world's server and run."""
         places = ("--redis-url", self.url, "--runs-dir", self.runs_dir)
         ttl = () if name == "producer" else ("--result-ttl-s", DAY_S)
-        argv = [str(part) for part in (*arguments, *places, *ttl)]
+        argv = in_its_role((*arguments, *places, *ttl))
         beat = mock.patch.object(daemon, "BEAT_INTERVAL_S", BEAT_S).start
         child = fork(
             f"{name} {len(self.children)}",

@@ -12,7 +12,7 @@ import pytest
 from contextvqa.errors import UnavailableError
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.queueing.connection import connect, connect_to_queue
-from tests.support import run_contextvqa
+from tests.support import run_contextvqa, set_password
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_every_command_reaches_a_server_by_the_password_in_a_file(
 ) -> None:
     password = tmp_path / "password"
     password.write_text("open sesame\n")
-    connect(own_server.url).config_set("requirepass", "open sesame")
+    set_password(own_server.url, "open sesame")
     source = tmp_path / "in.jsonl"
     source.write_text('{"image": "a.png"}\n')
     places: list[object] = ["--redis-url", own_server.url, "--runs-dir", tmp_path / "runs"]
@@ -123,7 +123,7 @@ def test_a_wrong_password_ends_a_daemon_in_one_line_that_does_not_show_it(
 ) -> None:
     password = tmp_path / "password"
     password.write_text("open barley\n")
-    connect(own_server.url).config_set("requirepass", "open sesame")
+    set_password(own_server.url, "open sesame")
 
     done = run_contextvqa(
         *command, "--redis-url", own_server.url, "--redis-password-file", password

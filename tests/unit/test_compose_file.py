@@ -1,14 +1,18 @@
 """What docker-compose.yml and .env.example offer is what the daemons can be told."""
 
+import os
+import subprocess
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from contextvqa.options import environment_name
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import Daemon, Devices, Engine, Guards, Images, Model
-from tests.support import ROOT
+from tests.support import ROOT, run_contextvqa
 
 #: Stand in docker-compose.yml: with the grace period, and for a host whose cores are shared out.
 FIXED = {"CONTEXTVQA_DRAIN_TIMEOUT_S", "CONTEXTVQA_CPUS"}
@@ -34,3 +38,51 @@ def test_whatever_is_handed_on_from_env_is_named_in_its_example() -> None:
     }
     assert handed_on
     assert [name for name in sorted(handed_on) if f"{name}=" not in EXAMPLE] == []
+
+
+@pytest.mark.parametrize(
+    ("service", "role"),
+    [
+        ("worker", Role.WORKER),
+        ("worker-cpu", Role.WORKER),
+        ("refiner", Role.REFINER),
+        ("cli", Role.PRODUCER),
+        ("dashboard", Role.DASHBOARD),
+    ],
+)
+def test_a_service_is_the_user_of_its_role_and_knows_no_other_password(
+    service: str, role: Role
+) -> None:
+    described = COMPOSE["services"][service]
+    given = described["environment"]
+
+    assert given["CONTEXTVQA_REDIS_URL"] == f"redis://{role}@redis:6379/0"
+    assert given["CONTEXTVQA_REDIS_PASSWORD_FILE"] == f"/run/secrets/redis_{role}"
+    assert [name for name in described["secrets"] if name.startswith("redis_")] == [f"redis_{role}"]
+
+
+def test_the_users_of_the_container_are_those_of_the_command(tmp_path: Path) -> None:
+    for role in Role:
+        (tmp_path / f"redis_{role}").write_text(f"open {role}\n")
+    start = (ROOT / "docker" / "redis" / "redis-start").read_text()
+    places = {
+        "/run/secrets": tmp_path,
+        "/usr/local/share/contextvqa": ROOT / "contextvqa" / "queueing",
+        "/store": tmp_path,
+        "redis-server -": "cat",
+    }
+    for place, here in places.items():
+        start = start.replace(place, str(here))
+
+    config = subprocess.run(
+        ["sh", "-c", start],
+        env=os.environ | {"REDIS_MAXMEMORY": "1gb"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    users = [line for line in config.splitlines() if line.startswith("user ")]
+    assert users == run_contextvqa("acl", tmp_path).stdout.splitlines()
+    assert len(users) == 1 + len(Role)
+    assert "open" not in config
