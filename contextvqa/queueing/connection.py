@@ -4,12 +4,14 @@ import contextlib
 import logging
 import re
 import time
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contextvqa.errors import UnavailableError, one_line
+from contextvqa.queueing.transactions import tell
 from contextvqa.redis_url import DEFAULT_REDIS_URL, address
 
 log = logging.getLogger("contextvqa")
@@ -20,6 +22,17 @@ SOCKET_TIMEOUT_S = 10.0
 MIN_VERSION = (6, 2)
 #: Seconds that two hosts' clocks may differ by without a word.
 MAX_CLOCK_SKEW_S = 30
+
+
+class _Redis(redis.Redis):
+    """Says of each command that the server refuses which one it was."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*args, **options)
+        except redis.ResponseError as error:
+            tell(error, args)
+            raise
 
 
 def connect(url: str | None) -> redis.Redis:
@@ -34,7 +47,7 @@ def connect(url: str | None) -> redis.Redis:
     url = url or DEFAULT_REDIS_URL
     try:
         # One command, one try: a repeated EXEC would run twice. Callers repeat what is safe.
-        connection = redis.Redis.from_url(
+        connection = _Redis.from_url(
             url, socket_timeout=SOCKET_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )
         connection.ping()

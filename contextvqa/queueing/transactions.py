@@ -16,6 +16,9 @@ from redis.client import Pipeline
 T = TypeVar("T")
 RedisCommand = tuple[Any, ...]
 
+#: Letters of a key in an error's text.
+MAX_KEY_CHARS = 120
+
 
 def ask(
     client: redis.Redis, commands: Sequence[RedisCommand], *, raise_on_error: bool = True
@@ -79,7 +82,8 @@ def _commit(connection: Any, commands: Sequence[RedisCommand]) -> bool:
     _checked([executed])
     if executed is None:
         return False
-    _checked(executed)
+    failed = zip(commands, executed, strict=True)
+    _checked([tell(r, c) if isinstance(r, redis.ResponseError) else r for c, r in failed])
     return True
 
 
@@ -100,14 +104,21 @@ def _connection_of(client: redis.Redis) -> Iterator[Any]:
 def _exchange(connection: Any, commands: Sequence[RedisCommand]) -> list[Any]:
     """Send commands and read all of their replies, errors included."""
     connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
-    return [_read(connection) for _ in commands]
+    return [_read(connection, command) for command in commands]
 
 
-def _read(connection: Any) -> Any:
+def _read(connection: Any, command: RedisCommand) -> Any:
     try:
         return connection.read_response()
     except redis.ResponseError as error:
-        return error
+        return tell(error, command)
+
+
+def tell(error: redis.ResponseError, command: RedisCommand) -> redis.ResponseError:
+    """Have an error say which command and key it is of; the server's own code stays in front."""
+    where = " ".join(str(part)[:MAX_KEY_CHARS] for part in command[:2])
+    error.args = (f"{error} ({where})",)
+    return error
 
 
 def _checked(replies: list[Any]) -> list[Any]:
