@@ -29,7 +29,7 @@ class _Redis(redis.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().execute_command(*args, **options)
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         except redis.ResponseError as error:
             tell(error, args)
             raise
