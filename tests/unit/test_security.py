@@ -20,7 +20,7 @@ ATTACKS = [row for row in ROWS if "tests/" in row]
 
 
 @cache
-def tests_in(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """Return the names of the tests in a file."""
     module = ast.parse(path.read_bytes())
     return {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
@@ -37,7 +37,7 @@ def test_each_proof_of_an_attack_is_a_test_that_there_is(row: str) -> None:
     assert proofs
     assert len(proofs) == row.count("::")
     for path, name in proofs:
-        assert name in tests_in(ROOT / path), f"{path} has no {name}"
+        assert name in names_in(ROOT / path), f"{path} has no {name}"
 
 
 def test_no_attack_is_without_a_proof() -> None:
