@@ -27,11 +27,12 @@ faults: .venv/.installed-test ## Break everything thousands of times; N=0.1 a te
 bench: .venv/.installed-demo ## Measure every figure, peers included; N=0.1 a tenth of the work.
 	$(BIN)/python -m benchmarks --scale $(or $(N),1)
 
-lint: .venv/.installed-test ## Check style, format, types and the import rules.
+lint: .venv/.installed-test ## Check style, format, types, import rules and dependencies.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python .ci/audit.py
 
 format: .venv/.installed-test ## Rewrite the code in the project's format.
 	$(BIN)/ruff format

@@ -239,6 +239,11 @@ class Images:
         "Directory that relative image references start from (default: the current one).",
         kind=click.Path(path_type=Path),
     )
+    confine_images: bool = setting(
+        False,
+        "Reject references that lead out of --image-root: other absolute paths, '..', symbolic "
+        "links. For inputs and queues that others can write to.",
+    )
     max_image_px: int = setting(
         50_000_000, "Images with more pixels are rejected before they are decoded."
     )

@@ -7,7 +7,7 @@ import click
 import orjson
 import redis
 
-from contextvqa.errors import IncompleteError, UnavailableError
+from contextvqa.errors import IncompleteError, UnavailableError, in_lines
 from contextvqa.options import INPUT_FILE, takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.queueing.connection import connect
@@ -114,7 +114,7 @@ def _text(report: dict[str, Any]) -> str:
     for kind, finding in report["findings"].items():
         lines += [f"  {kind}: {finding['count']}"] * bool(finding["count"])
         lines += [f"    {example}" for example in finding["examples"]]
-    return "\n".join([*lines, *(f"  note: {note}" for note in report["notes"])])
+    return in_lines([*lines, *(f"  note: {note}" for note in report["notes"])])
 
 
 def _check(report: dict[str, Any], directory: RunDirectory) -> None:

@@ -58,6 +58,7 @@ class DecodesHere:
         return load_images(
             references,
             root=self.images.image_root,
+            is_confined=self.images.confine_images,
             max_image_px=self.images.max_image_px,
             share=share,
         )

@@ -8,6 +8,8 @@ import orjson
 
 from contextvqa import settings
 from contextvqa.errors import (
+    Reason,
+    RejectError,
     TransientError,
     UnavailableError,
     UsageError,
@@ -223,6 +225,7 @@ class Engine:
     async def _count_tokens(self, prompt: str, sampling: Sampling) -> int:
         key = sampling.system_prompt, prompt, sampling.output_mode
         if key not in self._prompt_tokens:
+            self._refuse_endless(prompt)
             with our_errors(self.model):
                 rendered = await self._render([], prompt, sampling)
             if len(self._prompt_tokens) >= MAX_PROMPTS:
@@ -230,6 +233,24 @@ class Engine:
             # An encoder-decoder model's prompt is not in the context of what it writes.
             self._prompt_tokens[key] = len(rendered.get("prompt_token_ids", ()))
         return self._prompt_tokens[key]
+
+    def _refuse_endless(self, prompt: str) -> None:
+        """
+        Refuse a prompt that no token is long enough for.
+
+        Tokenizing takes seconds per million characters and holds Python's lock: a worker that is
+        held up by a prompt of a whole row would be taken for dead, and all it has with it.
+        """
+        per_token = getattr(self._llm.tokenizer, "max_chars_per_token", None)
+        if per_token is None:
+            return  # a tokenizer that vLLM knows as little of
+        most = self._llm.model_config.max_model_len * per_token
+        if len(prompt) > most:
+            raise RejectError(
+                Reason.REQUEST_REFUSED,
+                f"the prompt has {len(prompt):,} characters; the context holds {most:,} at most, "
+                "whatever they are.",
+            )
 
     async def _render(self, images: "list[Image]", prompt: str, sampling: Sampling) -> Any:
         """Apply the model's own chat template and image processor."""

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contextvqa.errors import UnavailableError, one_line
-from contextvqa.queueing.permissions import Client
+from contextvqa.queueing.refusals import Client
 from contextvqa.redis_url import DEFAULT_REDIS_URL, address, check_files
 
 log = logging.getLogger("contextvqa")

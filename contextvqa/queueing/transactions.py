@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 import hiredis
 import redis
 from redis.client import Pipeline
-from redis.exceptions import NoPermissionError
 
-from contextvqa.queueing.permissions import denied
+from contextvqa.queueing.refusals import refused
 
 T = TypeVar("T")
 RedisCommand = tuple[Any, ...]
@@ -34,8 +33,8 @@ def ask(
 
     """
     with _connection_of(client) as connection:
-        replies = _exchange(connection, commands)
-        return _checked(client, commands, replies) if raise_on_error else replies
+        replies = _exchange(client, connection, commands)
+        return _checked(replies) if raise_on_error else replies
 
 
 def transact(
@@ -65,8 +64,7 @@ def transact(
     """
     with _connection_of(client) as connection:
         while True:
-            looks: list[RedisCommand] = [("WATCH", *watched), *reads]
-            _, *replies = _checked(client, looks, _exchange(connection, looks))
+            _, *replies = _checked(_exchange(client, connection, [("WATCH", *watched), *reads]))
             # Never executed: only a list of commands, with redis-py's names for them.
             buffer = client.pipeline()
             outcome = write(buffer, replies)
@@ -76,12 +74,14 @@ def transact(
 
 def _commit(client: redis.Redis, connection: Any, commands: Sequence[RedisCommand]) -> bool:
     """Execute commands in a transaction; return whether no watched key had changed."""
-    sent: list[RedisCommand] = [("MULTI",), *commands, ("EXEC",)]
-    replies = _checked(client, sent, _exchange(connection, sent))
-    executed = replies[-1]
+    *queued, executed = _exchange(client, connection, [("MULTI",), *commands, ("EXEC",)])
+    # The server says of each command whether it takes it, and of all what came of them: an
+    # aborted EXEC names no cause, the command that was refused does.
+    _checked(queued)
+    _checked([executed])
     if executed is None:
         return False
-    _checked(client, commands, executed)
+    _checked(_named(client, commands, executed))
     return True
 
 
@@ -99,10 +99,10 @@ def _connection_of(client: redis.Redis) -> Iterator[Any]:
         pool.release(connection)
 
 
-def _exchange(connection: Any, commands: Sequence[RedisCommand]) -> list[Any]:
+def _exchange(client: redis.Redis, connection: Any, commands: Sequence[RedisCommand]) -> list[Any]:
     """Send commands and read all of their replies, errors included."""
     connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
-    return [_read(connection) for _ in commands]
+    return _named(client, commands, [_read(connection) for _ in commands])
 
 
 def _read(connection: Any) -> Any:
@@ -112,16 +112,18 @@ def _read(connection: Any) -> Any:
         return error
 
 
-def _checked(
-    client: redis.Redis, commands: Sequence[RedisCommand], replies: list[Any]
+def _named(
+    client: redis.Redis, commands: Sequence[RedisCommand], replies: Sequence[Any]
 ) -> list[Any]:
-    """
-    Raise the first error among replies; return them where there is none.
+    """Have each error among replies say which command it is of."""
+    return [
+        refused(client, reply, command) if isinstance(reply, redis.ResponseError) else reply
+        for command, reply in zip(commands, replies, strict=True)
+    ]
 
-    An aborted EXEC names no cause, the command that was refused before it does.
-    """
-    for command, reply in zip(commands, replies, strict=True):
+
+def _checked(replies: list[Any]) -> list[Any]:
+    for reply in replies:
         if isinstance(reply, redis.ResponseError):
-            is_denied = isinstance(reply, NoPermissionError)
-            raise denied(client, reply, command) if is_denied else reply
+            raise reply
     return replies

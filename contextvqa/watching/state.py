@@ -3,15 +3,22 @@
 from dataclasses import dataclass, field
 
 import redis
-from rq.worker import BaseWorker
+from rq.worker_registration import REDIS_WORKER_KEYS
 
+from contextvqa.queueing.job_hash import count, text_of
 from contextvqa.queueing.pauses import Pause, pause_of
-from contextvqa.queueing.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
+from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue, worker_key
 from contextvqa.queueing.runs import Runs
+from contextvqa.queueing.transactions import ask
 from contextvqa.storage.follower import OnRead
 from contextvqa.storage.rejects import Rejects
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.funnel import Funnel, FunnelState
+
+#: What is read of a worker's hash, in this order. One that is gone has no birth.
+WORKER_FIELDS = ("birth", "queues", "state", "successful_job_count", "failed_job_count")
+#: No worker settles more.
+MAX_SETTLED = 10**12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,13 +147,22 @@ def _queue_state(name: str, connection: redis.Redis) -> QueueState:
 
 
 def _workers(connection: redis.Redis) -> tuple[WorkerState, ...]:
-    workers = BaseWorker.all(connection=connection, serializer=OrjsonSerializer)
+    # Not by rq's own `all`, which fails as a whole where one of the hashes is not a worker's.
+    keys = sorted(map(text_of, connection.smembers(REDIS_WORKER_KEYS)))
+    replies = ask(
+        connection, [("HMGET", key, *WORKER_FIELDS) for key in keys], raise_on_error=False
+    )
     return tuple(
-        WorkerState(
-            name=worker.name,
-            queue=",".join(worker.queue_names()),
-            state=worker.get_state(),
-            settled=worker.successful_job_count + worker.failed_job_count,
-        )
-        for worker in sorted(workers, key=lambda worker: worker.name)
+        _worker(key, *reply)
+        for key, reply in zip(keys, replies, strict=True)
+        if isinstance(reply, list) and reply[0] is not None
+    )
+
+
+def _worker(key: str, _: bytes, queues: bytes, state: bytes, *counts: bytes | None) -> WorkerState:
+    return WorkerState(
+        name=key.removeprefix(worker_key("")),
+        queue=text_of(queues),
+        state=text_of(state),
+        settled=sum(count(value, most=MAX_SETTLED) for value in counts),
     )

@@ -1,4 +1,4 @@
-"""A user of Redis that lacks a right: the error says which user, and what it may not do."""
+"""What the server refuses: the error says which command and key, and for want of whose right."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +7,8 @@ import redis
 from redis.client import Pipeline
 from redis.exceptions import NoPermissionError
 
-#: Bytes of a command that an error shows: its name, and mostly its key.
-MAX_SHOWN = 100
+#: Letters of a command that an error shows: its name, and mostly its key.
+MAX_SHOWN = 120
 
 
 class Client(redis.Redis):
@@ -19,13 +19,13 @@ class Client(redis.Redis):
         Execute a command.
 
         Raises:
-            NoPermissionError: As `denied` words it.
+            redis.ResponseError: As `refused` words it.
 
         """
         try:
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
-        except NoPermissionError as error:
-            raise denied(self, error, arguments) from error
+        except redis.ResponseError as error:
+            raise refused(self, error, arguments) from error
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         """Return a pipeline that does."""
@@ -40,19 +40,26 @@ class _Pipeline(Pipeline):
         try:
             return super().execute(raise_on_error)
         except NoPermissionError as error:
-            # redis-py has put the command into it.
-            raise denied(self, error) from error
+            # redis-py has put the command into it, as into all others.
+            raise refused(self, error) from error
 
 
-def denied(
+def refused(
     client: redis.Redis, error: redis.ResponseError, command: Sequence[Any] = ()
-) -> NoPermissionError:
-    """Return the error in one line: the user, the command with its key, and what to do."""
-    user = client.connection_pool.connection_kwargs.get("username") or "default"
+) -> redis.ResponseError:
+    """
+    Return the error with the command and its key.
+
+    The server's own code stays in front; where a right is missing, the user does, and what to do.
+    """
     words = [
-        word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in command
+        word.decode(errors="replace") if isinstance(word, bytes) else str(word)
+        for word in command[:2]
     ]
-    shown = " ".join(words[:2])[:MAX_SHOWN]
+    shown = " ".join(words)[:MAX_SHOWN]
+    if not isinstance(error, NoPermissionError):
+        return type(error)(f"{error} ({shown})")
+    user = client.connection_pool.connection_kwargs.get("username") or "default"
     what = f"{shown}: {error}" if shown else str(error)
     return NoPermissionError(
         f"user {user!r} has no right to it: {what}; give --redis-url the user of this command's "
