@@ -48,6 +48,9 @@ COMMANDS = {
     "dashboard": Target(
         "contextvqa.dashboard.command:command", "Queues, workers and jobs in a browser."
     ),
+    "doctor": Target(
+        "contextvqa.doctor.command:command", "Whether all that a run needs is in place."
+    ),
     "alive": Target(
         "contextvqa.watching.alive:command", "Whether this host's daemon works; for probes."
     ),

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from contextvqa.errors import UnavailableError
-from contextvqa.queueing.connection import MIN_VERSION
+from contextvqa.queueing.server_health import MIN_VERSION
 
 #: `--version` only prints.
 VERSION_TIMEOUT_S = 10.0
