@@ -13,7 +13,7 @@ from worker.gpus import GPU
 from worker.places import gpu_places, places_of
 
 #: In the head of what plain `nvidia-smi` says: the driver, and the newest CUDA that it can run.
-DRIVER = re.compile(r"Driver Version: (\S+)\s.*CUDA[A-Z ]* Version: (\d+)\.(\d+)", re.IGNORECASE)
+DRIVER = re.compile(r"Driver Version: (\S+) .*CUDA Version: (\d+)\.(\d+)")
 #: Prints `GPU-7f57f032-…, 81559, 1024` for each GPU, in MiB.
 MEMORY_COMMAND = (
     *("nvidia-smi", "--query-gpu=uuid,memory.total,memory.used"),

@@ -11,7 +11,8 @@ from worker.decoders import default_decoders
 from worker.doctor.engine import is_installed
 from worker.environment import is_cpu_build
 
-#: Descriptors of a worker process besides those of its decoders.
+#: Descriptors of a worker process besides those of its decoders: the CPU worker has some 30, and
+#: more with an engine of several processes.
 LEAST_DESCRIPTORS = 256
 #: Pipes and what watches the process, for each decoder.
 DESCRIPTORS_PER_DECODER = 8
