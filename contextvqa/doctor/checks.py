@@ -25,7 +25,7 @@ class Check(NamedTuple):
     roles: tuple[Role | None, ...]
 
 
-#: In the order of the report. Each of them begins the names of its findings.
+#: In the order of the report. A check that hangs or breaks is reported by its name here.
 CHECKS = {
     "packages": Check("contextvqa.doctor.packages:check", (None, "enqueue", "worker", "refiner")),
     "redis": Check("contextvqa.doctor.server:check", (None, "enqueue", "worker", "refiner")),

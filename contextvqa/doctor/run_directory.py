@@ -19,7 +19,8 @@ def check(asked: Asked) -> Iterator[Finding]:
     runs_dir = asked.store.runs_dir
     directory = nearest(runs_dir)
     if not directory.is_dir():
-        yield failure("run directory", f"{directory} is no directory", "--runs-dir to be one")
+        expected = "--runs-dir to be one, or a name in one"
+        yield failure("run directory", f"{directory} is no directory", expected, "name another")
         return
     yield room("disk", directory)
     trial = subprocess.Popen(  # noqa: S603 - our own program

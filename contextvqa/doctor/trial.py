@@ -13,20 +13,25 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 import orjson
 
 from contextvqa.errors import ContextVQAError, SinkError
+from contextvqa.processes.parent import ask_for_signal
 from contextvqa.storage.durable_file import DurableFile
 from contextvqa.storage.key_set import KEY_BYTES
 from contextvqa.storage.whole_file import write_whole
 
+#: Ended in the middle, it still clears away.
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def main(directory: Path) -> None:
     """Try it; raises SystemExit with what failed."""
-    # Ended in the middle, it still clears away.
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, lambda *_: sys.exit(1))
+    for signum in ENDINGS:
+        signal.signal(signum, _end)
+    ask_for_signal(signal.SIGTERM)
     try:
         with TemporaryDirectory(prefix=".doctor-", dir=directory) as place:
             try_out(Path(place))
@@ -34,8 +39,6 @@ def main(directory: Path) -> None:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(f"cannot write in {directory}: {error.strerror}")
-    except KeyboardInterrupt:
-        sys.exit(1)
 
 
 def try_out(directory: Path) -> None:
@@ -65,6 +68,13 @@ def try_out(directory: Path) -> None:
     file.close()
     for is_new in (True, False):
         write_whole(directory / "whole.json", b"{}", is_new=is_new)
+
+
+def _end(*_: object) -> NoReturn:
+    # The second one, of Ctrl-C and of the doctor's end, must not get between the clearing away.
+    for signum in ENDINGS:
+        signal.signal(signum, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def _line(number: int) -> bytes:

@@ -26,7 +26,7 @@ def examine(connection: redis.Redis) -> Iterator[Finding]:
     try:
         info = connection.info()
     except redis.exceptions.NoPermissionError:
-        yield _not_permitted("redis settings", "INFO")
+        yield not_permitted("redis settings", "INFO")
     else:
         yield _version(info)
         yield _eviction(info)
@@ -35,7 +35,7 @@ def examine(connection: redis.Redis) -> Iterator[Finding]:
     try:
         seconds, microseconds = connection.time()
     except redis.exceptions.NoPermissionError:
-        yield _not_permitted("clock", "TIME")
+        yield not_permitted("clock", "TIME")
     else:
         yield _clock(time.time() - seconds - microseconds / 1e6)
 
@@ -95,7 +95,8 @@ def _clock(ahead_s: float) -> Finding:
     return warning("clock", found, f"at most {MAX_CLOCK_SKEW_S} s", "set one of them right")
 
 
-def _not_permitted(check: str, command: str) -> Finding:
+def not_permitted(check: str, command: str) -> Finding:
+    """Return that a user of the server may not see it; others may."""
     return warning(
         check,
         f"not permitted to read {command} with this user",

@@ -130,6 +130,13 @@ def test_memory_that_the_driver_does_not_tell_is_no_fault(gpu_host: Host) -> Non
     assert "gpu memory" not in verdicts(devices.check(ASKED))
 
 
+def test_no_engine_is_a_failure_of_a_worker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.environment.find_spec", lambda _: None)
+
+    assert verdicts(engine.check(ASKED)) == {"engine": Verdict.FAILURE}
+    assert verdicts(engine.check(replace(ASKED, role=None))) == {"engine": Verdict.WARNING}
+
+
 def test_fewer_gpus_than_an_engine_is_to_span_fail(gpu_host: Host) -> None:
     gpu_host.says(gpus=1)
 
