@@ -25,7 +25,7 @@ from contextvqa.settings import Devices, Engine, Images, Model, Sampling, Store
 @click.option(
     "--timeout-s",
     type=click.FloatRange(min=0, min_open=True),
-    default=20.0,
+    default=30.0,
     show_default=True,
     help="Seconds that a check may take.",
 )
