@@ -10,7 +10,6 @@ It loads what opens, decodes and scales images, never the engine: it is cheap en
 away.
 """
 
-import ctypes
 import mmap
 import os
 import signal
@@ -23,14 +22,13 @@ import msgspec
 from PIL import Image
 
 from contextvqa.errors import RecordError, RejectError
+from contextvqa.processes.parent import ask_for_signal
 from worker.decoding import CONFINED, Answer, Decoded, Failed, Request
 from worker.images import load_images
 
 #: `load_images` with all but the request.
 Load = Callable[..., Sequence[Image.Image]]
 
-#: Linux: the signal that a process gets when the thread that started it has ended.
-PR_SET_PDEATHSIG = 1
 #: Characters kept of an error's text, which may quote a reference of any length.
 MAX_MESSAGE_CHARS = 2000
 
@@ -51,7 +49,7 @@ def answer(request: Request, pixels: mmap.mmap, load: Load) -> Answer:
 def main(descriptor: int, load: Load) -> None:
     """Answer requests until standard input ends, or the worker."""
     # In the middle of a file that hangs nobody reads the end of standard input.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ask_for_signal(signal.SIGKILL)
     # A terminal's Ctrl-C reaches the whole process group, and the worker still needs us to drain.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

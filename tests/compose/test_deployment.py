@@ -42,6 +42,7 @@ def test_the_sample_becomes_records_that_belong_to_the_owner_of_the_directory(
     up: Deployment,
 ) -> None:
     source = "/data/sample_data.json"
+    assert "ok      run directory" in up.cli("doctor")
     up.cli("enqueue", source, "--run", "sample")
     up.cli("wait", "sample", "--timeout-s", 600)
     up.cli("audit", "sample", "--input", source)

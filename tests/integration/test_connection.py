@@ -59,7 +59,7 @@ def test_a_host_whose_clock_is_an_hour_off_is_told_so(
     own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead = time.time() + 3600
-    monkeypatch.setattr("contextvqa.queueing.connection.time.time", lambda: ahead)
+    monkeypatch.setattr("contextvqa.queueing.server_health.time.time", lambda: ahead)
 
     connect_to_queue(own_server.url)
 
@@ -72,7 +72,7 @@ def test_a_server_too_old_for_the_queues_is_refused(
 ) -> None:
     monkeypatch.setattr("redis.Redis.info", lambda *_: {"redis_version": "5.0.14"})
 
-    with pytest.raises(UnavailableError, match=r"Redis 5\.0\.14; 6\.2 or later"):
+    with pytest.raises(UnavailableError, match=r"Redis 5\.0\.14; expected 6\.2 or later"):
         connect_to_queue(own_server.url)
 
 
