@@ -48,6 +48,9 @@ COMMANDS = {
     "dashboard": Target(
         "contextvqa.dashboard.command:command", "Queues, workers and jobs in a browser."
     ),
+    "metrics": Target(
+        "contextvqa.watching.metrics:command", "Counts of all runs and queues, for Prometheus."
+    ),
     "alive": Target(
         "contextvqa.watching.alive:command", "Whether this host's daemon works; for probes."
     ),

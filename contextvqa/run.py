@@ -10,6 +10,7 @@ import click
 
 from contextvqa.errors import UsageError
 from contextvqa.local_run import Commands, LocalRun
+from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import INPUT_FILE, RUN, as_environment, as_flags, takes
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import say, telling_how_to_resume
@@ -22,12 +23,14 @@ from contextvqa.settings import (
     Gates,
     Guards,
     Images,
+    Metrics,
     Model,
     Rejects,
     Sampling,
     Store,
 )
 from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.watching.aggregate import Aggregate
 from contextvqa.watching.completion import check_rejects, summarize
 from contextvqa.watching.state import RunWatcher
 
@@ -35,7 +38,10 @@ from contextvqa.watching.state import RunWatcher
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
-@takes(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Rejects)
+@takes(
+    *(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Metrics),
+    Rejects,
+)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -50,18 +56,21 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     flow: Flow,
     guards: Guards,
     daemon: Daemon,
+    metrics: Metrics,
     rejects: Rejects,
 ) -> None:
     """
     Do everything on this machine: queue, worker, refiner. The same command resumes.
 
     Without --redis-url an embedded server runs for as long as the command, with its data in the
-    run directory.
+    run directory. At --metrics-port are the metrics of the run, at the next port those of its
+    refiner, from the one after on those of its workers.
     """
     # A supervisor's SIGTERM stops the run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = RunDirectory(store.runs_dir, run)
     directory.check(model.model, sampling, gates.quality())
+    sockets = open_sockets(metrics)
     began = time.monotonic()
     with ExitStack() as stack:
         directory.create()
@@ -72,6 +81,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             server = stack.enter_context(EmbeddedServer(directory.redis_path))
             store = replace(store, redis_url=server.url)
         watcher = RunWatcher(directory, connect(store.server_url))
+        serve(sockets, 0, [Aggregate(store.runs_dir, run, connect(store.server_url))])
         commands = Commands(
             environment=as_environment(store),
             enqueue=[
@@ -82,9 +92,13 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             is_input_lasting=Path(source).is_file(),
             worker=[
                 *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
-                *(*as_flags(images), *as_flags(guards), *as_flags(daemon), "--until-stdin-closes"),
+                *(*as_flags(images), *as_flags(guards), *as_flags(daemon)),
+                *(*as_flags(metrics.after(2)), "--until-stdin-closes"),
             ],
-            refiner=["refiner", *as_flags(daemon), "--until-stdin-closes"],
+            refiner=[
+                *("refiner", *as_flags(daemon), *as_flags(metrics.after(1))),
+                "--until-stdin-closes",
+            ],
         )
         local = LocalRun(watcher, commands, drain_timeout_s=daemon.drain_timeout_s)
         state = local.complete()

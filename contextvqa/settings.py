@@ -340,6 +340,31 @@ class Lifetime:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """Where a process shows its metrics to Prometheus."""
+
+    metrics_host: str = setting(
+        "127.0.0.1", "Address at which metrics are served: no password protects them."
+    )
+    metrics_port: int | None = setting(
+        None,
+        "Port at which metrics are served, 0 for any free one. Of several worker processes, the "
+        "port of the first. Default: daemons serve none, `contextvqa metrics` at 9400.",
+        kind=int,
+    )
+
+    def __post_init__(self) -> None:
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= MAX_PORT:
+            raise ValueError(f"--metrics-port is {self.metrics_port}; it must be 0 to {MAX_PORT}.")
+
+    def after(self, number: int) -> "Metrics":
+        """Return the same so many ports further on; where any port will do, or none, the same."""
+        if not self.metrics_port:
+            return self
+        return replace(self, metrics_port=self.metrics_port + number)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cores:
     """How much of a machine a command takes."""
 
