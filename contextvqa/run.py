@@ -81,7 +81,8 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             server = stack.enter_context(EmbeddedServer(directory.redis_path))
             store = replace(store, redis_url=server.url)
         watcher = RunWatcher(directory, connect(store.server_url))
-        serve(sockets, 0, [Aggregate(store.runs_dir, run, connect(store.server_url))])
+        aggregate = Aggregate(store.runs_dir, run, connect(store.server_url))
+        serve(sockets, 0, [aggregate], tell=say)
         commands = Commands(
             environment=as_environment(store),
             enqueue=[

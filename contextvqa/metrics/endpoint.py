@@ -3,7 +3,7 @@
 import logging
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, MetricsHandler
@@ -43,12 +43,19 @@ def open_sockets(metrics: Metrics, number: int = 1) -> list[socket.socket]:
     return opened
 
 
-def serve(sockets: Sequence[socket.socket], number: int, collectors: Sequence[Collector]) -> None:
+def serve(
+    sockets: Sequence[socket.socket],
+    number: int,
+    collectors: Sequence[Collector],
+    *,
+    tell: Callable[[str], None] = log.info,
+) -> None:
     """
     Serve what these collectors tell, on one of the sockets, until the process ends.
 
     Args:
         sockets: Of `open_sockets`. The others are those of other processes, and are closed here.
+        tell: Is told where.
 
     """
     if not sockets:
@@ -61,7 +68,7 @@ def serve(sockets: Sequence[socket.socket], number: int, collectors: Sequence[Co
         registry.register(collector)
     server = _Server(sockets[number], registry)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    log.info("metrics: http://%s/metrics", address_of(sockets[number]))
+    tell(f"metrics: http://{address_of(sockets[number])}/metrics")
 
 
 class _Server(ThreadingHTTPServer):

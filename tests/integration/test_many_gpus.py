@@ -16,6 +16,7 @@ from PIL import Image
 
 from contextvqa.queueing.queues import GENERATE, rq_queue, worker_executions_key
 from tests.faults.engine import MODEL
+from tests.scrapes import Scrape, free_ports, url_of
 from tests.support import (
     ROOT,
     clean_environment,
@@ -135,6 +136,12 @@ def work_off(places: list[object]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def name_at(port: int) -> str:
+    """Return the worker whose metrics are served at a port."""
+    ((name,),) = Scrape(url_of(port)).count("contextvqa_daemon_info", "worker")
+    return name
+
+
 def num_in_flight(connection: redis.Redis, place: str) -> int:
     """Return how many executions the workers of a place have."""
     keys = connection.scan_iter(worker_executions_key(f"*-{place}-*"))
@@ -150,15 +157,22 @@ def test_a_killed_worker_of_one_gpu_costs_no_record_and_disturbs_no_other(
     runs_dir: Path,
 ) -> None:
     generate = rq_queue(GENERATE, connection)
-    supervisor = start()
+    port = free_ports(3)
+    supervisor = start(CONTEXTVQA_METRICS_PORT=str(port))
     wait_until(lambda: all(num_in_flight(connection, f"gpu{number}") for number in range(3)))
     ((killed, engine),) = host.starts(1)
+    names = [name_at(port + number) for number in range(3)]
 
     os.kill(killed, signal.SIGKILL)
     assert generate.count > 0
 
     wait_until(lambda: host.num_starts() == [1, 2, 1])
     assert not is_alive(engine)
+    # Whoever follows on a GPU serves its metrics where those of the dead one were.
+    names_now = [name_at(port + number) for number in range(3)]
+    assert [name.split("-")[-3] for name in names_now] == ["gpu0", "gpu1", "gpu2"]
+    assert [names[0], names[2]] == [names_now[0], names_now[2]]
+    assert names[1] != names_now[1]
     work_off(places)
     supervisor.terminate()
     _, said = supervisor.communicate()
