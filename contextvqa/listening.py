@@ -22,8 +22,6 @@ def listen(host: str, port: int, *, option: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except OverflowError:
-        raise UsageError(f"{option}: {port} is no port; the last one is 65535.") from None
     except OSError as error:
         where = f"{shown(host)}:{port}"
         if error.errno == errno.EADDRINUSE:

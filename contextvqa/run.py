@@ -70,6 +70,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = RunDirectory(store.runs_dir, run)
     directory.check(model.model, sampling, gates.quality())
+    of_refiner, of_worker = metrics.after(1), metrics.after(2)
     sockets = open_sockets(metrics)
     began = time.monotonic()
     with ExitStack() as stack:
@@ -94,10 +95,10 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             worker=[
                 *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
                 *(*as_flags(images), *as_flags(guards), *as_flags(daemon)),
-                *(*as_flags(metrics.after(2)), "--until-stdin-closes"),
+                *(*as_flags(of_worker), "--until-stdin-closes"),
             ],
             refiner=[
-                *("refiner", *as_flags(daemon), *as_flags(metrics.after(1))),
+                *("refiner", *as_flags(daemon), *as_flags(of_refiner)),
                 "--until-stdin-closes",
             ],
         )

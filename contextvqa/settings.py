@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import click
 
+from contextvqa.errors import UsageError
 from contextvqa.gates import PRESETS, Quality, read_actions
 from contextvqa.options import setting
 from contextvqa.passwords import read_password
@@ -358,10 +359,21 @@ class Metrics:
             raise ValueError(f"--metrics-port is {self.metrics_port}; it must be 0 to {MAX_PORT}.")
 
     def after(self, number: int) -> "Metrics":
-        """Return the same so many ports further on; where any port will do, or none, the same."""
+        """
+        Return the same so many ports further on; where any port will do, or none, the same.
+
+        Raises:
+            UsageError: There is no such port.
+
+        """
         if not self.metrics_port:
             return self
-        return replace(self, metrics_port=self.metrics_port + number)
+        port = self.metrics_port + number
+        if port > MAX_PORT:
+            raise UsageError(
+                f"--metrics-port is {self.metrics_port}, and {port} is needed as well."
+            )
+        return replace(self, metrics_port=port)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

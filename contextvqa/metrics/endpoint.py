@@ -2,9 +2,11 @@
 
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from http.server import ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CollectorRegistry, MetricsHandler
 from prometheus_client.registry import Collector
@@ -82,3 +84,8 @@ class _Server(ThreadingHTTPServer):
         super().__init__(listening.getsockname()[:2], handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of whoever has gone before the answer: it asks again."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)

@@ -221,14 +221,20 @@ def test_a_port_that_is_taken_ends_a_command_before_it_begins_anything(
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("command", "said"),
     [
-        (["--metrics-port", 65536], "--metrics-port is 65536; it must be 0 to 65535."),
-        (["--metrics-port", 0, "--metrics-host", "192.0.2.1"], "cannot listen on 192.0.2.1:0: "),
+        (["metrics", "--metrics-port", 65536], "--metrics-port is 65536; it must be 0 to 65535."),
+        (["metrics", "--metrics-host", "192.0.2.1"], "cannot listen on 192.0.2.1:9400: "),
+        (
+            ["run", FLAGS / "sample_data.json", "--run", "r", "--metrics-port", 65534],
+            "--metrics-port is 65534, and 65536 is needed as well.",
+        ),
     ],
 )
-def test_an_address_that_cannot_be_is_refused_with_one_line(flags: list[object], said: str) -> None:
-    done = run_contextvqa("metrics", *flags)
+def test_an_address_that_cannot_be_is_refused_with_one_line(
+    command: list[object], said: str, tmp_path: Path
+) -> None:
+    done = run_contextvqa(*command, cwd=tmp_path)
 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
