@@ -14,12 +14,16 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 DASHBOARD = Path(__file__).parent / "grafana" / "dashboard.json"
 COLOURS = ("#3274d9", "#56a64b", "#e0752d", "#e02f44", "#8f3bb8", "#b8860b", "#0aa2a2", "#777777")
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM, LEGEND = 560, 200, 52, 30, 22, 150
+#: Of a panel, and of what is drawn in it beside the labels of the axes and the legend.
+WIDTH, HEIGHT = 560, 200
+LEFT, TOP = 52, 30
+INNER_WIDTH, INNER_HEIGHT = 358, 148
 NUM_STEPS = 200
 
 #: Points of one line: time and value.
@@ -62,55 +66,59 @@ def lines_of(url: str, panel: dict[str, Any], end: float, seconds: float) -> dic
 
 def draw(panel: dict[str, Any], lines: dict[str, Points], begin: float, seconds: float) -> str:
     """Return one panel as an SVG group; its lines lie on one another where Grafana stacks them."""
-    is_stacked = "stacking" in panel["fieldConfig"]["defaults"].get("custom", {})
-    shown = {name: points for name, points in lines.items() if any(v for _, v in points)}
-    below: dict[float, float] = {}
-    stacks = {}
-    for name, points in shown.items():
-        stacks[name] = [(at, value + below.get(at, 0.0)) for at, value in points]
-        if is_stacked:
-            below |= dict(stacks[name])
-    most = max((value for points in stacks.values() for _, value in points), default=1) or 1
-    width, height = WIDTH - LEFT - LEGEND, HEIGHT - TOP - BOTTOM
-    is_share = panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+    defaults = panel["fieldConfig"]["defaults"]
+    is_stacked = "stacking" in defaults.get("custom", {})
+    shown = {name: points for name, points in lines.items() if any(value for _, value in points)}
+    if is_stacked:
+        shown = stacked(shown)
+    most = max((value for points in shown.values() for _, value in points), default=1.0)
 
     def place(at: float, value: float) -> str:
-        x = LEFT + (at - begin) / seconds * width
-        return f"{x:.1f},{TOP + height - value / most * height:.1f}"
+        x = LEFT + (at - begin) / seconds * INNER_WIDTH
+        return f"{x:.1f},{TOP + INNER_HEIGHT * (1 - value / most):.1f}"
 
     parts = [f'<text x="{LEFT}" y="18" font-weight="bold">{html.escape(panel["title"])}</text>']
-    for share in (0, 0.5, 1):
-        y = TOP + height * (1 - share)
-        value = most * share
-        text = f"{value:.0%}" if is_share else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"  # noqa: PLR2004
-        parts += [
-            f'<line x1="{LEFT}" x2="{LEFT + width}" y1="{y}" y2="{y}" stroke="#ddd"/>',
-            f'<text x="{LEFT - 5}" y="{y + 4}" text-anchor="end" fill="#555">{text}</text>',
-        ]
-    for share in (0, 0.5, 1):
-        x = LEFT + width * share
-        parts.append(
-            f'<text x="{x}" y="{HEIGHT - 6}" text-anchor="middle" fill="#555">'
-            f"{seconds * share:.0f} s</text>"
-        )
+    parts += axes(most, seconds, is_share=defaults["unit"] == "percentunit")
     # The highest first, so that those in front of it are seen.
-    for number, (name, points) in reversed(list(enumerate(stacks.items()))):
+    for number, (name, points) in reversed(list(enumerate(shown.items()))):
         colour = COLOURS[number % len(COLOURS)]
         path = " ".join(place(at, value) for at, value in points)
         if is_stacked:
-            first, last = points[0][0], points[-1][0]
-            area = f"{place(first, 0)} {path} {place(last, 0)}"
-            parts.append(f'<polygon points="{area}" fill="{colour}"/>')
+            corners = f"{place(points[0][0], 0)} {path} {place(points[-1][0], 0)}"
+            parts.append(f'<polygon points="{corners}" fill="{colour}"/>')
         else:
-            parts.append(
-                f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
-            )
-        y = TOP + 8 + 15 * number
-        parts += [
-            f'<rect x="{WIDTH - LEGEND + 10}" y="{y - 8}" width="9" height="9" fill="{colour}"/>',
-            f'<text x="{WIDTH - LEGEND + 24}" y="{y}">{html.escape(name)}</text>',
-        ]
+            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
+        parts += legend(name, colour, TOP + 8 + 15 * number)
     return "".join(parts)
+
+
+def stacked(lines: dict[str, Points]) -> dict[str, Points]:
+    """Return lines that each lie on those before it."""
+    below: dict[float, float] = {}
+    stacks = {}
+    for name, points in lines.items():
+        stacks[name] = [(at, value + below.get(at, 0.0)) for at, value in points]
+        below |= dict(stacks[name])
+    return stacks
+
+
+def axes(most: float, seconds: float, *, is_share: bool) -> Iterator[str]:
+    """Yield lines and labels at nothing, half and all of both axes."""
+    right = LEFT + INNER_WIDTH
+    for share in (0, 0.5, 1):
+        y = TOP + INNER_HEIGHT * (1 - share)
+        value = f"{most * share:.0%}" if is_share else f"{most * share:,.4g}"
+        yield f'<line x1="{LEFT}" x2="{right}" y1="{y}" y2="{y}" stroke="#ddd"/>'
+        yield f'<text x="{LEFT - 5}" y="{y + 4}" text-anchor="end" fill="#555">{value}</text>'
+        x, at = LEFT + INNER_WIDTH * share, f"{seconds * share:.0f} s"
+        yield f'<text x="{x}" y="{HEIGHT - 6}" text-anchor="middle" fill="#555">{at}</text>'
+
+
+def legend(name: str, colour: str, y: float) -> Iterator[str]:
+    """Yield a line's name beside its colour."""
+    x = LEFT + INNER_WIDTH + 10
+    yield f'<rect x="{x}" y="{y - 8}" width="9" height="9" fill="{colour}"/>'
+    yield f'<text x="{x + 14}" y="{y}">{html.escape(name)}</text>'
 
 
 def main(url: str, out: Path, seconds: float, titles: list[str]) -> None:

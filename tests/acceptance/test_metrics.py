@@ -2,16 +2,17 @@
 
 import math
 import subprocess
+import sys
 from pathlib import Path
 
 import orjson
 import pytest
 
-from tests.prometheus import Prometheus, expressions, program, prometheus
+from tests.prometheus import MONITORING, Prometheus, expressions, program, prometheus
 from tests.scrapes import Scrape, free_ports, url_of
 from tests.support import FLAGS, clean_environment, contextvqa, read_lines, wait_until
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_every_panel_of_the_dashboard_shows_a_real_run_and_the_worker_counts_its
         prometheus(tmp_path / "prometheus", targets) as server,
         subprocess.Popen(command, stderr=log, env=clean_environment()) as process,
     ):
-        wait_until(lambda: process.poll() is not None or num_lines(results) >= 20, 400)
+        wait_until(lambda: process.poll() is not None or num_lines(results) >= 20, 600)
         num_written = num_lines(results)
         scrape = Scrape(url_of(port + 2))
 
@@ -55,9 +56,15 @@ def test_every_panel_of_the_dashboard_shows_a_real_run_and_the_worker_counts_its
             return not missing or process.poll() is not None
 
         wait_until(has_looked)
+        process.wait()
+        picture = tmp_path / "picture.svg"
+        draw = [sys.executable, MONITORING / "picture.py", server.url, picture, "60"]
+        subprocess.run(list(map(str, draw)), check=True)
     assert process.returncode == 0, (tmp_path / "log").read_text()
 
     assert missing == set()
+    # And so has its picture
+    assert picture.read_text().count("<poly") >= 20
     lines = read_lines(results)
     assert scrape.value("contextvqa_output_tokens_total") >= sum(
         line["meta"]["output_tokens"] for line in lines[:num_written]
