@@ -81,13 +81,15 @@ def _scraping(ports: Sequence[int]) -> Iterator[None]:
     failures: list[OSError] = []
 
     def scrape() -> None:
-        while not stopped.wait(SCRAPE_INTERVAL_S):
+        while True:
             for port in ports:
                 try:
                     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
                         answer.read()
                 except OSError as error:
                     failures.append(error)
+            if stopped.wait(SCRAPE_INTERVAL_S):
+                return
 
     thread = threading.Thread(target=scrape)
     thread.start()
