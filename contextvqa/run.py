@@ -81,8 +81,9 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             say("starting the embedded server")
             server = stack.enter_context(EmbeddedServer(directory.redis_path))
             store = replace(store, redis_url=server.url)
-        watcher = RunWatcher(directory, connect(store.server_url))
-        aggregate = Aggregate(store.runs_dir, run, connect(store.server_url))
+        connection = connect(store.server_url)
+        watcher = RunWatcher(directory, connection)
+        aggregate = Aggregate(store.runs_dir, run, connection, is_for_all=True)
         serve(sockets, 0, [aggregate], tell=say)
         commands = Commands(
             environment=as_environment(store),

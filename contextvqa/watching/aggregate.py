@@ -29,16 +29,21 @@ class Aggregate(Collector):
 
     Args:
         run: The only run to look at; None for all that are there, new ones included.
-        connection: The server that the runs are on, but those, if all are asked for, that have an
-            embedded server of their own.
+        connection: The server that the runs are on.
+        is_for_all: Whether they all are; else those that ever had an embedded server are not.
 
     """
 
-    def __init__(self, runs_dir: Path, run: str | None, connection: redis.Redis) -> None:
+    def __init__(
+        self, runs_dir: Path, run: str | None, connection: redis.Redis, *, is_for_all: bool
+    ) -> None:
         self._runs_dir = runs_dir
         self._run = run
         self._connection = connection
+        self._is_for_all = is_for_all
         self._watchers: dict[str, RunWatcher] = {}
+        #: Whether the server answered when we last looked.
+        self._is_server_up = True
         #: Runs that could not be read when we last looked.
         self._unreadable: set[str] = set()
         #: Whoever asks meanwhile waits: a watcher reads for one at a time.
@@ -70,14 +75,19 @@ class Aggregate(Collector):
         return runs
 
     def _look_at_server(self, runs: list[str]) -> ServerLook | None:
+        there = list(filter(self._is_on_server, runs))
         try:
-            return server_metrics.look_at(self._connection, list(filter(self._is_on_server, runs)))
+            look = server_metrics.look_at(self._connection, there)
         except redis.RedisError as error:
-            log.warning("redis: %s", error)
+            if self._is_server_up:
+                log.info("redis: %s", error)
+            self._is_server_up = False
             return None
+        self._is_server_up = True
+        return look
 
     def _is_on_server(self, run: str) -> bool:
-        return bool(self._run) or not self._watchers[run].directory.redis_path.exists()
+        return self._is_for_all or not self._watchers[run].directory.redis_path.exists()
 
     def _funnel(self, run: str, on_read: OnRead) -> FunnelState | None:
         """Return what became of a run's records; None, and say so once, where that is unreadable."""

@@ -35,7 +35,8 @@ def command(*, name: str | None, store: Store, metrics: Metrics) -> None:
         metrics = replace(metrics, metrics_port=DEFAULT_PORT)
     sockets = open_sockets(metrics)
     with connect(_url_of(name, store)) as connection:
-        aggregate = Aggregate(store.runs_dir, name, connection)
+        is_for_all = name is not None or store.redis_url is not None
+        aggregate = Aggregate(store.runs_dir, name, connection, is_for_all=is_for_all)
         with ReadProgress("counting the lines of the runs") as progress:
             aggregate.read(progress.show)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())

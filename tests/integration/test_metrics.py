@@ -177,7 +177,7 @@ def test_a_server_that_is_away_is_a_metric_and_files_are_counted_all_the_same(
     with EmbeddedServer(tmp_path / "redis") as server:
         connection = connect(server.url)
         enqueue(connection, runs_dir, 3)
-        aggregate = Aggregate(runs_dir, None, connection)
+        aggregate = Aggregate(runs_dir, None, connection, is_for_all=True)
         before = {family.name for family in aggregate.collect()}
     after = {family.name: family for family in aggregate.collect()}
 
