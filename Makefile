@@ -40,7 +40,7 @@ format: .venv/.installed-test ## Rewrite the code in the project's format.
 
 secrets: ## Write the passwords of a deployment that are missing in secrets/.
 	@mkdir -p secrets && umask 077 && for user in $$(sed -n 's/^user /redis_/p' contextvqa/queueing/users.acl) \
-		dashboard_password; do \
+		dashboard_password grafana_password; do \
 		[ -e secrets/$$user ] || { openssl rand -hex 32 > secrets/$$user && echo secrets/$$user; }; done
 
 clean: ## Remove .venv, caches and build outputs; runs/ stays.

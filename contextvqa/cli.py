@@ -52,6 +52,9 @@ COMMANDS = {
     "doctor": Target(
         "contextvqa.doctor.command:command", "Whether all that a run needs is in place."
     ),
+    "metrics": Target(
+        "contextvqa.watching.metrics:command", "Counts of all runs and queues, for Prometheus."
+    ),
     "alive": Target(
         "contextvqa.watching.alive:command", "Whether this host's daemon works; for probes."
     ),

@@ -10,6 +10,7 @@ import click
 
 from contextvqa.errors import UsageError
 from contextvqa.local_run import CommandLine, Commands, LocalRun
+from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import INPUT_FILE, RUN, as_environment, as_flags, takes
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import say, telling_how_to_resume
@@ -23,12 +24,14 @@ from contextvqa.settings import (
     Gates,
     Guards,
     Images,
+    Metrics,
     Model,
     Rejects,
     Sampling,
     Store,
 )
 from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.watching.aggregate import Aggregate
 from contextvqa.watching.completion import check_rejects, summarize
 from contextvqa.watching.state import RunWatcher
 
@@ -36,7 +39,10 @@ from contextvqa.watching.state import RunWatcher
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
-@takes(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Rejects)
+@takes(
+    *(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Metrics),
+    Rejects,
+)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -51,18 +57,22 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     flow: Flow,
     guards: Guards,
     daemon: Daemon,
+    metrics: Metrics,
     rejects: Rejects,
 ) -> None:
     """
     Do everything on this machine: queue, worker, refiner. The same command resumes.
 
     Without --redis-url an embedded server runs for as long as the command, with its data in the
-    run directory.
+    run directory. At --metrics-port are the metrics of the run, at the next port those of its
+    refiner, from the one after on those of its workers.
     """
     # A supervisor's SIGTERM stops the run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = RunDirectory(store.runs_dir, run)
     directory.check(model.model, sampling, gates.quality())
+    of_refiner, of_worker = metrics.after(1), metrics.after(2)
+    sockets = open_sockets(metrics)
     began = time.monotonic()
     with ExitStack() as stack:
         directory.create()
@@ -74,16 +84,23 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             stores = {role: replace(store, redis_url=server.url_for(role)) for role in Role}
         else:
             stores = dict.fromkeys(Role, store)
-        watcher = RunWatcher(directory, connect(stores[Role.PRODUCER].server_url))
+        connection = connect(stores[Role.PRODUCER].server_url)
+        watcher = RunWatcher(directory, connection)
+        aggregate = Aggregate(store.runs_dir, run, connection, is_for_all=True)
+        serve(sockets, 0, [aggregate], tell=say)
         enqueue = [
             *("enqueue", "--run", run, "--json", *as_flags(model)),
             *(*as_flags(sampling), *as_flags(gates), *as_flags(flow), "--", source),
         ]
         worker = [
             *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
-            *(*as_flags(images), *as_flags(guards), *as_flags(daemon), "--until-stdin-closes"),
+            *(*as_flags(images), *as_flags(guards), *as_flags(daemon), *as_flags(of_worker)),
+            "--until-stdin-closes",
         ]
-        refiner = ["refiner", *as_flags(daemon), "--until-stdin-closes"]
+        refiner = [
+            *("refiner", *as_flags(daemon), *as_flags(of_refiner)),
+            "--until-stdin-closes",
+        ]
         commands = Commands(
             enqueue=CommandLine(enqueue, as_environment(stores[Role.PRODUCER])),
             # A pipe can be read only once.

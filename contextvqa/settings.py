@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import click
 
+from contextvqa.errors import UsageError
 from contextvqa.gates import PRESETS, Quality, read_actions
 from contextvqa.options import setting
 from contextvqa.passwords import read_password
@@ -342,6 +343,42 @@ class Lifetime:
     until_stdin_closes: bool = setting(
         False, "Stop, as on SIGTERM, when standard input closes: for a supervising process."
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """Where a process shows its metrics to Prometheus."""
+
+    metrics_host: str = setting(
+        "127.0.0.1", "Address at which metrics are served: no password protects them."
+    )
+    metrics_port: int | None = setting(
+        None,
+        "Port at which metrics are served, 0 for any free one. Of several worker processes, the "
+        "port of the first. Default: daemons serve none, `contextvqa metrics` at 9400.",
+        kind=int,
+    )
+
+    def __post_init__(self) -> None:
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= MAX_PORT:
+            raise ValueError(f"--metrics-port is {self.metrics_port}; it must be 0 to {MAX_PORT}.")
+
+    def after(self, number: int) -> "Metrics":
+        """
+        Return the same so many ports further on; where any port will do, or none, the same.
+
+        Raises:
+            UsageError: There is no such port.
+
+        """
+        if not self.metrics_port:
+            return self
+        port = self.metrics_port + number
+        if port > MAX_PORT:
+            raise UsageError(
+                f"--metrics-port is {self.metrics_port}, and {port} is needed as well."
+            )
+        return replace(self, metrics_port=port)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

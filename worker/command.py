@@ -6,20 +6,32 @@ from dataclasses import replace
 import click
 
 from contextvqa import logs
+from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import takes
 from contextvqa.processes.supervisor import supervise
 from contextvqa.queueing.connection import connect_to_queue
 from contextvqa.queueing.daemon import ConcurrentWorker
 from contextvqa.queueing.runs import Runs
-from contextvqa.settings import Daemon, Devices, Engine, Guards, Images, Lifetime, Model, Store
+from contextvqa.settings import (
+    Daemon,
+    Devices,
+    Engine,
+    Guards,
+    Images,
+    Lifetime,
+    Metrics,
+    Model,
+    Store,
+)
 from worker.decoders import Decoders
 from worker.engine import Engine as VLLMEngine
+from worker.occupancy import Occupancy, look_at
 from worker.places import places_of
 from worker.stage import Generate
 
 
 @click.command()
-@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime)
+@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Metrics)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     store: Store,
@@ -30,6 +42,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     guards: Guards,
     daemon: Daemon,
     lifetime: Lifetime,
+    metrics: Metrics,
 ) -> None:
     """
     Own a vLLM engine and generate, until stopped; start anew when the engine fails.
@@ -38,6 +51,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     """
     logs.configure()
     places = places_of(devices, tensor_parallel_size=engine.tensor_parallel_size)
+    sockets = open_sockets(metrics, len(places))
     number, pulse = supervise(
         [place.name for place in places],
         stall_timeout_s=guards.stall_timeout_s,
@@ -57,4 +71,14 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     worker = ConcurrentWorker(
         stage, connection, daemon, lifetime, guards=guards, place=place.name, pulse=pulse
     )
-    asyncio.run(worker.serve())
+    occupancy = Occupancy(lambda: look_at(vllm, stage.meter, worker.meter))
+    serve(sockets, number, [worker.meter, stage.meter, occupancy])
+    asyncio.run(_run(worker, occupancy))
+
+
+async def _run(worker: ConcurrentWorker, occupancy: Occupancy) -> None:
+    looking = asyncio.create_task(occupancy.look_forever(), name="occupancy")
+    try:
+        await worker.serve()
+    finally:
+        looking.cancel()

@@ -1,9 +1,7 @@
 """`contextvqa dashboard`: rq-dashboard for our queues, made safe to leave running."""
 
-import errno
 import logging
 import signal
-import socket
 import sys
 from importlib import import_module
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import click
 
 from contextvqa import logs
-from contextvqa.errors import UnavailableError, UsageError
+from contextvqa.errors import UnavailableError
+from contextvqa.listening import listen, shown
 from contextvqa.options import takes
 from contextvqa.passwords import read_password
 from contextvqa.processes.server_socket import url_of_run
@@ -43,7 +42,10 @@ def command(*, name: str | None, store: Store, listener: Listener) -> None:
     url = _url_of(name, store)
     file = listener.password_file
     password = None if file is None else read_password(file, "--password-file")
-    with connect(url) as connection, _listen(listener) as listening:
+    with (
+        connect(url) as connection,
+        listen(listener.host, listener.port, option="--port") as listening,
+    ):
         app = create_app(
             connection,
             address=address(url or DEFAULT_REDIS_URL),
@@ -55,7 +57,7 @@ def command(*, name: str | None, store: Store, listener: Listener) -> None:
         )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         port = listening.getsockname()[1]
-        say(f"dashboard: http://{_shown(listener.host)}:{port}/ (Ctrl-C stops it)")
+        say(f"dashboard: http://{shown(listener.host)}:{port}/ (Ctrl-C stops it)")
         server.run()
 
 
@@ -65,30 +67,6 @@ def _url_of(run: str | None, store: Store) -> str | None:
     directory = RunDirectory(store.runs_dir, run)
     directory.check_exists()
     return url_of_run(store.server_url, directory.redis_path, Role.DASHBOARD)
-
-
-def _listen(listener: Listener) -> socket.socket:
-    """
-    Return a socket that listens.
-
-    Raises:
-        UnavailableError: The port is taken.
-        UsageError: This machine has no such address, or this user no right to the port.
-
-    """
-    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-    try:
-        return socket.create_server((listener.host, listener.port), family=family)
-    except OSError as error:
-        where = f"{_shown(listener.host)}:{listener.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise UnavailableError(f"{where} is in use; choose another --port.") from error
-        raise UsageError(f"cannot listen on {where}: {error.strerror}.") from error
-
-
-def _shown(host: str) -> str:
-    """Return a host as URLs write it."""
-    return f"[{host}]" if ":" in host else host
 
 
 def _load(module: str) -> Any:

@@ -28,6 +28,7 @@ from contextvqa.errors import CrashError, RestartError
 from contextvqa.queueing.bookkeeping import LEASE_S
 from contextvqa.queueing.claims import WORKER_TTL_S, Claims
 from contextvqa.queueing.executor import Executor
+from contextvqa.queueing.meter import Hold, Meter
 from contextvqa.queueing.outcomes import Claim, Outcome, Returned, crashed
 from contextvqa.queueing.queues import OrjsonSerializer, rq_queue
 from contextvqa.queueing.reaper import Reaper, process_identity
@@ -87,6 +88,7 @@ class ConcurrentWorker(BaseWorker):
         )
         self.recovery = Recovery(self.claims, daemon.max_crashes)
         self.reaper = Reaper(self.claims, self.recovery)
+        self.meter = Meter(stage.queue, name)
         #: Claims from claim to settled, with the task that executes each.
         self.in_flight: dict[Claim, asyncio.Task[Outcome]] = {}
         self.num_settled = 0
@@ -100,7 +102,7 @@ class ConcurrentWorker(BaseWorker):
         self._unsettled = asyncio.Event()
         self._stopping = asyncio.Event()
         self._redis = RedisThread()
-        self._executor = Executor(stage, self.claims, self._redis, daemon)
+        self._executor = Executor(stage, self.claims, self._redis, self.meter, daemon)
 
     def _set_ip_address(self, connection: redis.Redis) -> None:
         # A user who has no right to that lacks others too, and is told so by an error.
@@ -150,6 +152,7 @@ class ConcurrentWorker(BaseWorker):
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.request_stop, signum)
         await self._redis.call(self._register)
+        self.meter.hold = Hold.CLAIMING
         log.info("ready: worker %s on queue %s", self.name, self.stage.queue)
 
     async def _main_loop(self) -> None:
@@ -183,6 +186,7 @@ class ConcurrentWorker(BaseWorker):
         while not self._stopping.is_set():
             limit = self._free_slots()
             claimed = await self._claim(limit) if limit else []
+            self.meter.hold = self._hold(has_room=limit > 0, has_claimed=bool(claimed))
             if claimed:
                 poll_s = POLL_S[0]
                 continue
@@ -193,7 +197,10 @@ class ConcurrentWorker(BaseWorker):
             poll_s = min(poll_s * 2, POLL_S[1])
 
     async def _claim(self, limit: int) -> list[Claim]:
+        self.meter.hold = Hold.CLAIMING
+        began = time.monotonic()
         claimed = await self._redis.call(self.claims.claim, limit, len(self.in_flight))
+        self.meter.note_claims(len(claimed), began)
         for claim in claimed:
             self._num_executing += 1
             execution = self._executor.execute(claim)
@@ -206,6 +213,22 @@ class ConcurrentWorker(BaseWorker):
         if self._is_suspended or any(claim.is_suspect for claim in self.in_flight):
             return 0
         return max(0, min(self.stage.max_in_flight - self._num_executing, BATCH))
+
+    def _hold(self, *, has_room: bool, has_claimed: bool) -> Hold:
+        """Return why there is not more in flight after this turn of the claiming."""
+        if self._is_suspended:
+            return Hold.SUSPENDED
+        if not has_room:
+            is_alone = any(claim.is_suspect for claim in self.in_flight)
+            return Hold.SUSPECTS if is_alone else Hold.WINDOW
+        holds = {
+            Hold.CLAIMING: has_claimed,
+            Hold.REFINE_BACKLOG: self.claims.next_watermark.is_holding,
+            Hold.PAUSED: self.claims.paused,
+            Hold.QUEUE_EMPTY: self.claims.is_queue_empty,
+        }
+        # Else what was taken went back: suspects, which wait until nothing else is in flight.
+        return next((hold for hold, is_so in holds.items() if is_so), Hold.SUSPECTS)
 
     def _say_if_holding(self) -> None:
         """Say when claiming stops because the next stage lags behind, and when it goes on."""
@@ -260,7 +283,9 @@ class ConcurrentWorker(BaseWorker):
         while self._settlements:
             batch = self._settlements[:BATCH]
             del self._settlements[:BATCH]
+            began = time.monotonic()
             lost = await self._redis.call(self.claims.settle, batch)
+            self.meter.note_settled(batch, lost, began)
             for claim in lost:
                 log.warning("dropped: %s now belongs to another execution", claim.job.id)
             for claim, outcome in batch:
@@ -287,6 +312,7 @@ class ConcurrentWorker(BaseWorker):
 
     async def _drain(self) -> None:
         """Let what is in flight end within the drain timeout."""
+        self.meter.hold = Hold.DRAINING
         deadline = time.monotonic() + self.daemon.drain_timeout_s
         while self.in_flight and time.monotonic() < deadline and not self._is_forced:
             await self._wait_for_wake(deadline - time.monotonic())
@@ -312,6 +338,7 @@ class ConcurrentWorker(BaseWorker):
         self._is_suspended = bool(is_suspended(self.connection))
         self.recovery.take_back_strays(self.executions_key)
         reaped = self.reaper.reap()
+        self.meter.note_reaped(reaped)
         if reaped:
             log.info("reaped: %d jobs of dead workers are back in the queue", reaped)
         resumed = self.recovery.bring_back()

@@ -18,6 +18,7 @@ from contextvqa.errors import (
 from contextvqa.queueing.breaker import Breaker
 from contextvqa.queueing.claims import Claims
 from contextvqa.queueing.jobs import FUNCTIONS, Content, record_in, run_and_key
+from contextvqa.queueing.meter import Meter
 from contextvqa.queueing.outcomes import (
     Claim,
     Outcome,
@@ -45,10 +46,13 @@ RUN_DIRECTORY = "run_directory"
 class Executor:
     """Executes the jobs that one worker claimed."""
 
-    def __init__(self, stage: Stage, claims: Claims, redis: RedisThread, daemon: Daemon) -> None:
+    def __init__(
+        self, stage: Stage, claims: Claims, redis: RedisThread, meter: Meter, daemon: Daemon
+    ) -> None:
         self.stage = stage
         self.claims = claims
         self.redis = redis
+        self.meter = meter
         self.daemon = daemon
         self.breaker = Breaker(daemon.breaker_window, daemon.breaker_share)
         #: Runs on their way to be paused.
@@ -117,7 +121,11 @@ class Executor:
                 claim.job.id,
                 message,
             )
-            await asyncio.sleep(wait_s)
+            self.meter.num_waiting += 1
+            try:
+                await asyncio.sleep(wait_s)
+            finally:
+                self.meter.num_waiting -= 1
             return Retried()
         text = f"failed {claim.job.retry_count + 1} times, at last: {message}"
         return rejected(claim, self.stage.queue, Reason.RETRIES_EXHAUSTED, text)

@@ -17,9 +17,8 @@ from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import ReadProgress
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.roles import Role
-from contextvqa.run_config import RUN_NAME
 from contextvqa.settings import Store
-from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.storage.run_directory import RunDirectory, runs_in
 from contextvqa.watching.funnel import FunnelState
 from contextvqa.watching.funnel_text import table
 from contextvqa.watching.state import RunState, RunWatcher
@@ -87,7 +86,7 @@ class Report:
 @takes(Store)
 def command(*, name: str | None, watch: bool, as_json: bool, store: Store) -> None:
     """Show run NAME, or all runs: counts, rate, queues, workers, and how many records came how far."""
-    watchers = [_watcher(store, run) for run in ([name] if name else _runs(store.runs_dir))]
+    watchers = [_watcher(store, run) for run in ([name] if name else runs_in(store.runs_dir))]
     if not watchers:
         raise UsageError(f"there is no run in {store.runs_dir}; begin one, or name --runs-dir.")
     while True:
@@ -100,11 +99,6 @@ def command(*, name: str | None, watch: bool, as_json: bool, store: Store) -> No
         if not watch:
             return
         time.sleep(WATCH_INTERVAL_S)
-
-
-def _runs(runs_dir: Path) -> list[str]:
-    names = sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
-    return [name for name in names if RUN_NAME.fullmatch(name)]
 
 
 def _watcher(store: Store, run: str) -> RunWatcher:

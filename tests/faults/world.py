@@ -146,10 +146,14 @@ class World:
         # As a worker process: it does not outlive a killed test.
         return self.start("refiner", "refiner", "--until-stdin-closes", *flags, patches=patches)
 
+    def metrics(self) -> Child:
+        """Start the endpoint of all runs."""
+        return self.start("metrics", "metrics", "--metrics-port", 0, patches=())
+
     def start(self, name: str, *arguments: object, patches: Iterable[Patch]) -> Child:
         """Start one of the commands, on this world's server and run."""
         places = ("--redis-url", self.url, "--runs-dir", self.runs_dir)
-        ttl = () if name == "producer" else ("--result-ttl-s", DAY_S)
+        ttl = () if name in {"producer", "metrics"} else ("--result-ttl-s", DAY_S)
         argv = in_its_role((*arguments, *places, *ttl))
         beat = mock.patch.object(daemon, "BEAT_INTERVAL_S", BEAT_S).start
         child = fork(

@@ -11,7 +11,7 @@ import yaml
 
 from contextvqa.options import environment_name
 from contextvqa.queueing.roles import Role
-from contextvqa.settings import Daemon, Devices, Engine, Guards, Images, Model
+from contextvqa.settings import Daemon, Devices, Engine, Guards, Images, Metrics, Model
 from tests.support import ROOT, run_contextvqa
 
 #: Stand in docker-compose.yml: with the grace period, and for a host whose cores are shared out.
@@ -22,7 +22,10 @@ EXAMPLE = (ROOT / ".env.example").read_text()
 
 @pytest.mark.parametrize(
     ("service", "groups"),
-    [("worker", [Model, Engine, Devices, Images, Guards, Daemon]), ("refiner", [Daemon])],
+    [
+        ("worker", [Model, Engine, Devices, Images, Guards, Daemon, Metrics]),
+        ("refiner", [Daemon, Metrics]),
+    ],
 )
 def test_every_setting_of_a_daemon_reaches_its_container(service: str, groups: list[Any]) -> None:
     settings = {environment_name(item.name) for group in groups for item in fields(group)}
@@ -48,6 +51,7 @@ def test_whatever_is_handed_on_from_env_is_named_in_its_example() -> None:
         ("refiner", Role.REFINER),
         ("cli", Role.PRODUCER),
         ("dashboard", Role.DASHBOARD),
+        ("metrics", Role.WATCHER),
     ],
 )
 def test_a_service_is_the_user_of_its_role_and_knows_no_other_password(
@@ -86,3 +90,35 @@ def test_the_users_of_the_container_are_those_of_the_command(tmp_path: Path) -> 
     assert users == run_contextvqa("acl", tmp_path).stdout.splitlines()
     assert len(users) == 1 + len(Role)
     assert "open" not in config
+
+
+def test_prometheus_scrapes_each_service_that_serves_metrics_on_a_network_of_both() -> None:
+    services = COMPOSE["services"]
+    config = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text())
+    targets = {
+        (name, found["port"])
+        for job in config["scrape_configs"]
+        for found in job.get("dns_sd_configs", ())
+        for name in found["names"]
+    }
+    (fixed,) = [
+        job["static_configs"] for job in config["scrape_configs"] if "static_configs" in job
+    ]
+    name, _, port = fixed[0]["targets"][0].partition(":")
+
+    daemons = {
+        (name, int(service["environment"]["CONTEXTVQA_METRICS_PORT"]))
+        for name, service in services.items()
+        if "CONTEXTVQA_METRICS_PORT" in service["environment"]
+    }
+    assert targets == daemons
+    assert services[name]["command"][-1] == port
+    networks = [set(services[found]["networks"]) for found in ("prometheus", name, *dict(targets))]
+    assert set.intersection(*networks) == {"queue"}
+
+
+def test_all_that_is_published_is_for_this_host_alone() -> None:
+    ports = [port for service in COMPOSE["services"].values() for port in service.get("ports", ())]
+
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
