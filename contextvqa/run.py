@@ -10,6 +10,7 @@ import click
 
 from contextvqa.errors import UsageError
 from contextvqa.local_run import Commands, LocalRun
+from contextvqa.logs.setup import configure_command
 from contextvqa.options import INPUT_FILE, RUN, as_environment, as_flags, takes
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import say, telling_how_to_resume
@@ -22,6 +23,7 @@ from contextvqa.settings import (
     Gates,
     Guards,
     Images,
+    Logs,
     Model,
     Rejects,
     Sampling,
@@ -35,7 +37,7 @@ from contextvqa.watching.state import RunWatcher
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
-@takes(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Rejects)
+@takes(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Rejects, Logs)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -51,6 +53,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     guards: Guards,
     daemon: Daemon,
     rejects: Rejects,
+    logs: Logs,
 ) -> None:
     """
     Do everything on this machine: queue, worker, refiner. The same command resumes.
@@ -58,6 +61,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     Without --redis-url an embedded server runs for as long as the command, with its data in the
     run directory.
     """
+    configure_command(logs, run=run)
     # A supervisor's SIGTERM stops the run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = RunDirectory(store.runs_dir, run)
@@ -82,9 +86,10 @@ def command(  # noqa: PLR0913 - one parameter per group of options
             is_input_lasting=Path(source).is_file(),
             worker=[
                 *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
-                *(*as_flags(images), *as_flags(guards), *as_flags(daemon), "--until-stdin-closes"),
+                *(*as_flags(images), *as_flags(guards), *as_flags(daemon), *as_flags(logs)),
+                "--until-stdin-closes",
             ],
-            refiner=["refiner", *as_flags(daemon), "--until-stdin-closes"],
+            refiner=["refiner", *as_flags(daemon), *as_flags(logs), "--until-stdin-closes"],
         )
         local = LocalRun(watcher, commands, drain_timeout_s=daemon.drain_timeout_s)
         state = local.complete()

@@ -5,13 +5,24 @@ from dataclasses import replace
 
 import click
 
-from contextvqa import logs
+from contextvqa.logs.setup import configure_daemon
 from contextvqa.options import takes
 from contextvqa.processes.supervisor import supervise
 from contextvqa.queueing.connection import connect_to_queue
 from contextvqa.queueing.daemon import ConcurrentWorker
 from contextvqa.queueing.runs import Runs
-from contextvqa.settings import Daemon, Devices, Engine, Guards, Images, Lifetime, Model, Store
+from contextvqa.settings import (
+    Daemon,
+    Devices,
+    Engine,
+    Guards,
+    Images,
+    Lifetime,
+    Logs,
+    Model,
+    Store,
+)
+from worker import environment
 from worker.decoders import Decoders
 from worker.engine import Engine as VLLMEngine
 from worker.places import places_of
@@ -19,7 +30,7 @@ from worker.stage import Generate
 
 
 @click.command()
-@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime)
+@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Logs)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     store: Store,
@@ -30,13 +41,14 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     guards: Guards,
     daemon: Daemon,
     lifetime: Lifetime,
+    logs: Logs,
 ) -> None:
     """
     Own a vLLM engine and generate, until stopped; start anew when the engine fails.
 
     With --gpus or --cpus one engine for each group of GPUs or cores, each in a process of its own.
     """
-    logs.configure()
+    configure_daemon(logs)
     places = places_of(devices, tensor_parallel_size=engine.tensor_parallel_size)
     number, pulse = supervise(
         [place.name for place in places],
@@ -47,7 +59,8 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     # From here on this is a worker process, whose standard input is held by its supervisor.
     place = places[number]
     place.take()
-    logs.configure(place.prefix)
+    if logs.is_json:
+        environment.log_as_json()
     lifetime = replace(lifetime, until_stdin_closes=True)
     connection = connect_to_queue(store.server_url)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from rq.utils import now
 from rq.worker import BaseWorker, WorkerStatus
 
 from contextvqa.errors import CrashError, RestartError
+from contextvqa.logs.context import about, enter, note
 from contextvqa.queueing.bookkeeping import LEASE_S
 from contextvqa.queueing.claims import WORKER_TTL_S, Claims
 from contextvqa.queueing.executor import Executor
@@ -111,6 +113,7 @@ class ConcurrentWorker(BaseWorker):
         """
         if self.lifetime.until_stdin_closes:
             threading.Thread(target=_stop_at_stdin_end, name="stdin", daemon=True).start()
+        note(worker=self.name, stage=self.stage.queue)
         await self.stage.start(self.name)
         try:
             await self._startup()
@@ -189,8 +192,11 @@ class ConcurrentWorker(BaseWorker):
         for claim in claimed:
             self._num_executing += 1
             execution = self._executor.execute(claim)
-            task = asyncio.create_task(execution, name=f"execute {claim.job.id}")
-            task.add_done_callback(partial(self._executed, claim))
+            # Its log lines say which record they are about, whoever writes them.
+            context = copy_context()
+            context.run(enter, claim.log_fields)
+            task = asyncio.create_task(execution, name=f"execute {claim.job.id}", context=context)
+            task.add_done_callback(partial(self._executed, claim), context=context)
             self.in_flight[claim] = task
         return claimed
 
@@ -254,7 +260,8 @@ class ConcurrentWorker(BaseWorker):
             del self._settlements[:BATCH]
             lost = await self._redis.call(self.claims.settle, batch)
             for claim in lost:
-                log.warning("dropped: %s now belongs to another execution", claim.job.id)
+                with about(claim.log_fields):
+                    log.warning("dropped: %s now belongs to another execution", claim.job.id)
             for claim, outcome in batch:
                 self.in_flight.pop(claim, None)
                 self.num_settled += claim not in lost and not isinstance(outcome, Returned)

@@ -49,6 +49,12 @@ class Claim:
         """Whether a worker has died with this job in flight."""
         return self.job.crash_count > 0
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What log lines about it carry; nothing for a job that is not ours."""
+        named = run_and_key(self.job.id)
+        return dict(zip(("run", "key"), named, strict=True)) if named else {}
+
     def attempted(self, record: ImageRecord) -> ImageRecord:
         """Return the record of a generate job with this try counted as an attempt."""
         return replace(record, attempt=record.attempt + self.job.retry_count)

@@ -1,0 +1,62 @@
+"""Where a command's log lines go, and in which form."""
+
+import logging
+import sys
+import threading
+from types import TracebackType
+
+from contextvqa.logs import context, relay
+from contextvqa.logs.lines import JsonHandler, TextFormatter
+from contextvqa.settings import Logs
+
+log = logging.getLogger("contextvqa")
+
+
+def configure_daemon(logs: Logs) -> None:
+    """
+    Send what a daemon says to stderr.
+
+    As text, these are this project's own lines; as JSON all that it and the processes it starts log
+    or print. Call it before there are threads.
+    """
+    log.setLevel(logging.INFO)
+    if logs.is_json:
+        _configure_json({}, takes_stdout=True)
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter())
+    log.propagate = False
+    log.handlers[:] = [handler]
+
+
+def configure_command(logs: Logs, **fields: str) -> None:
+    """
+    Make JSON of all that a command says on stderr, if that is asked for; its stdout is data.
+
+    Args:
+        fields: What all of its lines are about.
+
+    """
+    if logs.is_json:
+        _configure_json(fields, takes_stdout=False)
+
+
+def _configure_json(fields: context.Fields, *, takes_stdout: bool) -> None:
+    relay.start(fields, takes_stdout=takes_stdout)
+    context.note(**fields)
+    logging.getLogger().handlers[:] = [JsonHandler()]
+    logging.captureWarnings(True)
+    # As one line each, where Python would print many.
+    sys.excepthook = _log_bug
+    threading.excepthook = _log_bug_of_thread
+
+
+def _log_bug(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    log.critical("ended by a bug: %s", error, exc_info=(kind, error, traceback))
+
+
+def _log_bug_of_thread(bug: threading.ExceptHookArgs) -> None:
+    name = bug.thread.name if bug.thread else "?"
+    log.critical("a bug ended the thread %s: %s", name, bug.exc_value, exc_info=bug.exc_value)
