@@ -27,15 +27,15 @@ class Refine:
     async def start(self, worker: str) -> None:
         """Nothing to load: a run is opened when its first record comes."""
 
-    async def execute(self, claim: Claim, content: Content) -> Outcome:  # noqa: ARG002
+    async def execute(self, claim: Claim, content: Content) -> Outcome:
         """Send a record back to be generated again, or wait until its line is on disk."""
         assert not isinstance(content, ImageRecord)  # noqa: S101 - jobs of our queue carry none
         run = content.record.run
         config = await self._commit.config_of(run)
         if isinstance(content, Rejection):
-            await self._commit.append(run, conclude_rejected(content, config))
+            await self._commit.append(run, conclude_rejected(content, config, claim.visit()))
             return Finished()
-        conclusion = conclude(content, config)
+        conclusion = conclude(content, config, claim.visit())
         if isinstance(conclusion, ImageRecord):
             return Finished(follow_ups=(generate_job(conclusion),))
         await self._commit.append(run, conclusion)

@@ -196,6 +196,6 @@ def _is_log_line(line: bytes) -> bool:
     if not line.startswith(b"{"):
         return False
     try:
-        return orjson.loads(line).keys() >= FIELDS
+        return FIELDS.issubset(orjson.loads(line))
     except orjson.JSONDecodeError:
         return False

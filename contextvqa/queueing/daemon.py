@@ -30,7 +30,7 @@ from contextvqa.queueing.bookkeeping import LEASE_S
 from contextvqa.queueing.claims import WORKER_TTL_S, Claims
 from contextvqa.queueing.executor import Executor
 from contextvqa.queueing.outcomes import Claim, Outcome, Returned, crashed
-from contextvqa.queueing.queues import OrjsonSerializer, rq_queue
+from contextvqa.queueing.queues import MAX_IN_FLIGHT, OrjsonSerializer, rq_queue
 from contextvqa.queueing.reaper import Reaper, process_identity
 from contextvqa.queueing.recovery import Recovery
 from contextvqa.queueing.redis_thread import RedisThread
@@ -92,6 +92,8 @@ class ConcurrentWorker(BaseWorker):
         self.in_flight: dict[Claim, asyncio.Task[Outcome]] = {}
         self.num_settled = 0
         self._num_executing = 0
+        #: What the stage had room for when we last claimed.
+        self._max_in_flight = 0
         self._settlements: list[tuple[Claim, Outcome]] = []
         self._fatal: BaseException | None = None
         self._is_suspended = False
@@ -144,6 +146,7 @@ class ConcurrentWorker(BaseWorker):
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.request_stop, signum)
+        self._max_in_flight = self.stage.max_in_flight
         await self._redis.call(self._register)
         log.info("ready: worker %s on queue %s", self.name, self.stage.queue)
 
@@ -203,7 +206,8 @@ class ConcurrentWorker(BaseWorker):
     def _free_slots(self) -> int:
         if self._is_suspended or any(claim.is_suspect for claim in self.in_flight):
             return 0
-        return max(0, min(self.stage.max_in_flight - self._num_executing, BATCH))
+        self._max_in_flight = self.stage.max_in_flight
+        return max(0, min(self._max_in_flight - self._num_executing, BATCH))
 
     def _say_if_holding(self) -> None:
         """Say when claiming stops because the next stage lags behind, and when it goes on."""
@@ -328,7 +332,9 @@ class ConcurrentWorker(BaseWorker):
             # Outlives our key: it says what a transaction whose reply was lost has started for us.
             pipeline.expire(self.executions_key, LEASE_S)
             self.set_state(state.value, pipeline)
-            pipeline.hset(self.key, mapping=self.serialize())
+            pipeline.hset(
+                self.key, mapping={**self.serialize(), MAX_IN_FLIGHT: self._max_in_flight}
+            )
             worker_registration.register(self, pipeline)
             for queue in self.queues:
                 pipeline.zremrangebyscore(queue.finished_job_registry.key, 0, now_s)

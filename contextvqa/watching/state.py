@@ -5,9 +5,19 @@ from dataclasses import dataclass, field
 import redis
 from rq.worker import BaseWorker
 
+from contextvqa.queueing.job_hash import count
 from contextvqa.queueing.pauses import Pause, pause_of
-from contextvqa.queueing.queues import GENERATE, REFINE, OrjsonSerializer, rq_queue
+from contextvqa.queueing.queues import (
+    GENERATE,
+    MAX_IN_FLIGHT,
+    REFINE,
+    OrjsonSerializer,
+    rq_queue,
+    worker_executions_key,
+    worker_key,
+)
 from contextvqa.queueing.runs import Runs
+from contextvqa.queueing.transactions import RedisCommand, ask
 from contextvqa.storage.follower import OnRead
 from contextvqa.storage.rejects import Rejects
 from contextvqa.storage.run_directory import RunDirectory
@@ -39,6 +49,15 @@ class WorkerState:
     queue: str
     state: str
     settled: int
+    in_flight: int = 0
+    #: What it holds at most, as of its last beat; None where it has not said.
+    max_in_flight: int | None = None
+
+    @property
+    def occupancy(self) -> str:
+        """How much of what it can hold it has in flight."""
+        limit = "?" if self.max_in_flight is None else self.max_in_flight
+        return f"{self.in_flight} of {limit}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,12 +160,20 @@ def _queue_state(name: str, connection: redis.Redis) -> QueueState:
 
 def _workers(connection: redis.Redis) -> tuple[WorkerState, ...]:
     workers = BaseWorker.all(connection=connection, serializer=OrjsonSerializer)
+    workers.sort(key=lambda worker: worker.name)
+    reads: list[RedisCommand] = []
+    for worker in workers:
+        reads.append(("SCARD", worker_executions_key(worker.name)))
+        reads.append(("HGET", worker_key(worker.name), MAX_IN_FLIGHT))
+    replies = iter(ask(connection, reads))
     return tuple(
         WorkerState(
             name=worker.name,
             queue=",".join(worker.queue_names()),
             state=worker.get_state(),
             settled=worker.successful_job_count + worker.failed_job_count,
+            in_flight=in_flight,
+            max_in_flight=None if limit is None else count(limit),
         )
-        for worker in sorted(workers, key=lambda worker: worker.name)
+        for worker, in_flight, limit in zip(workers, replies, replies, strict=True)
     )
