@@ -16,7 +16,7 @@ import orjson
 from contextvqa.logs import context
 from contextvqa.redis_url import without_passwords
 
-#: Characters of one field. With all of them escaped a line still goes out in one piece.
+#: Characters of one field: enough for the traceback of an engine.
 MAX_CHARS = 16_000
 
 STDERR = 2
@@ -56,7 +56,7 @@ class JsonHandler(logging.Handler):
     """
     Writes JSON lines to standard error, each in one call of the system.
 
-    Not through `sys.stderr`, which libraries replace, and which cuts long lines into pieces. vLLM's
+    Not through `sys.stderr`, which libraries replace, and where others may have begun a line. vLLM's
     own loggers get this handler by `vllm.json`, also in the processes that it starts.
     """
 

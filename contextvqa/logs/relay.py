@@ -9,8 +9,8 @@ It is a process of its own, and not a thread, because the last words of a proces
 ones that matter, and because a supervisor that is killed leaves worker processes behind, which go on
 talking while they drain. It ends when nobody holds the other end any more.
 
-The socket keeps what is written at once together (SOCK_SEQPACKET) and says who wrote it
-(SO_PASSCRED): processes that write at the same time do not get into each other's lines.
+A socket, and no pipe, because it says who wrote what (SO_PASSCRED): processes that write at the same
+time do not get into each other's lines, however long those are.
 """
 
 import atexit
@@ -33,10 +33,10 @@ from contextvqa.logs.lines import STDERR, to_json
 FIELDS = frozenset(("time", "level", "message"))
 #: The logger of what was printed and not logged.
 PRINTED = "printed"
-#: Bytes that the socket holds. The kernel grants a part of it; a longer write would be refused.
-BUFFER_BYTES = 1 << 20
-#: Bytes of a line that somebody has begun, after which it counts as one.
-MAX_LINE_BYTES = 64 << 10
+#: Bytes read at once.
+CHUNK_BYTES = 1 << 16
+#: Bytes of a line that somebody has begun, after which it counts as one. No log line has more.
+MAX_LINE_BYTES = 1 << 18
 #: Processes that may have begun a line; more have ended in the middle of one.
 MAX_BEGUN = 256
 #: Seconds at the end of a command for its last lines.
@@ -60,9 +60,8 @@ def start(fields: Fields, *, takes_stdout: bool) -> None:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         pid = os.fork()
         if pid == 0:
@@ -86,10 +85,11 @@ def _serve(source: socket.socket, fields: Fields) -> None:
         os.dup2(nowhere, STDOUT)
         lines = Lines(fields, _write)
         while True:
+            # Never of two writers at once.
             data, ancillary, _, _ = source.recvmsg(
-                BUFFER_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size)
+                CHUNK_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size)
             )
-            if not data and not ancillary:
+            if not data:
                 break
             lines.take(data, _sender(ancillary))
         lines.finish()

@@ -23,7 +23,7 @@ from tests.stages import EchoStage, enqueue, serve
 from tests.support import clean_environment, contextvqa, run_contextvqa
 
 #: A daemon that says and prints things in all ways there are, then does what its argument says.
-DAEMON = """
+DAEMON = r"""
 import ctypes, logging, os, signal, subprocess, sys, threading, time, warnings
 from contextvqa.logs.setup import configure_daemon
 from contextvqa.settings import Logs
@@ -32,10 +32,17 @@ configure_daemon(Logs(log_format="json"))
 log = logging.getLogger("contextvqa")
 log.info("logged")
 print("printed")
-os.write(2, b"written by C\\n")
+os.write(2, b"written by C\n")
 subprocess.run(["sh", "-c", "echo of a child; echo on its stderr >&2"])
 warnings.warn("a warning")
 logging.getLogger("another.library").warning("of a library")
+for name in "ab":
+    if os.fork() == 0:
+        for _ in range(20):
+            # More than goes through a pipe or a socket in one piece.
+            log.info((name + "\x01") * 8000)
+        os._exit(0)
+os.wait(), os.wait()
 thread = threading.Thread(target=lambda: 1 / 0)
 thread.start(); thread.join()
 if sys.argv[1] == "abort":
@@ -90,6 +97,8 @@ def test_all_that_a_daemon_prints_is_json_whatever_ends_it(
     assert (done.returncode, done.stdout) == (code, "")
     assert sorted(ALWAYS) == sorted(said_once for said_once in said if said_once in ALWAYS)
     assert said[-len(last) :] == last
+    long = [line["message"] for line in lines if len(line["message"]) == 16_000]
+    assert sorted(long) == [(name + "\x01") * 8000 for name in "ab" for _ in range(20)]
     (warning,) = [line for line in lines if "a warning" in line["message"]]
     assert warning["logger"] == "py.warnings"
     (bug,) = [line for line in lines if "a bug ended the thread" in line["message"]]

@@ -90,7 +90,7 @@ def test_log_lines_pass_as_they_are_and_other_json_is_a_message(
 def test_processes_that_write_at_once_do_not_get_into_each_others_lines(
     lines: Lines, written: list[dict[str, Any]]
 ) -> None:
-    lines.take(b"one be", 1)
+    lines.take(b"one be", 1)  # as a long line comes, in pieces
     lines.take(b"two", 2)
     lines.take(b"gins\n", 1)
     lines.finish()
