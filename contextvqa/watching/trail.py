@@ -109,9 +109,8 @@ def _of_line(line: RunLine) -> Iterator[Event]:
     attempts = [*meta.get("earlier", []), own, *map(_flat, meta.get("later", []))]
     refined = meta.get("refined")
     ended_s = _seconds(refined["ended_at"]) if refined else None
-    yield from _of_attempts(attempts, then_s=ended_s)
-    if refined:
-        yield from _of_claim(refined, attempts[-1]["attempt"], REFINE)
+    handed_over = list(_of_claim(refined, attempts[-1]["attempt"], REFINE)) if refined else []
+    yield from _of_attempts(attempts, handed_over, judged_s=ended_s)
     num_pairs = len(line["context_vqa"].get("qas", [])) if is_result else 0
     yield Event(
         what=Happening.ACCEPTED if is_result else Happening.REJECTED,
@@ -126,28 +125,32 @@ def _flat(later: Told) -> Told:
     return {**later, **(later.get("written") or {})}
 
 
-def _of_attempts(attempts: Sequence[Told], then_s: float | None) -> Iterator[Event]:
+def _of_attempts(
+    attempts: Sequence[Told], handed_over: Sequence[Event] = (), *, judged_s: float | None
+) -> Iterator[Event]:
     """
     Tell of attempts, and of what was wrong with each that says so.
 
     Args:
-        then_s: When the last one was judged, if that is known.
+        handed_over: How the last one came to a refiner, if that is known.
+        judged_s: When the last one was judged, if that is known.
 
     """
     if not attempts:
         return
     executions = [list(_of_execution(told)) for told in attempts]
+    executions[-1] += handed_over
     # Whoever judges a text enqueues the next attempt in the same transaction.
-    judged = [*(events[0].time_s if events else None for events in executions[1:]), then_s]
+    times = [*(events[0].time_s if events else None for events in executions[1:]), judged_s]
     number = attempts[0]["attempt"]
-    for told, events, judged_s in zip(attempts, executions, judged, strict=True):
+    for told, events, time_s in zip(attempts, executions, times, strict=True):
         if told["attempt"] > number + 1:
             yield _tried_before(number + 1, told["attempt"] - 1)
         number = told["attempt"]
         yield from events
         if told.get("reason") and not told.get("failed"):
             note = str(told["reason"])
-            yield Event(what=Happening.JUDGED, time_s=judged_s, attempt=number, note=note)
+            yield Event(what=Happening.JUDGED, time_s=time_s, attempt=number, note=note)
 
 
 def _tried_before(first: int, last: int) -> Event:
@@ -209,7 +212,7 @@ def _of_crashes(number: int, attempt: int | None) -> Iterator[Event]:
 def _of_job(job: JobView) -> Iterator[Event]:
     """Tell of a live job: of the attempts that it carries, and of its own."""
     if job.content is not None:
-        yield from _of_attempts(_carried(job.content), then_s=job.enqueued_at)
+        yield from _of_attempts(_carried(job.content), judged_s=job.enqueued_at)
     entered, taken = _STEPS[QUEUES[job.kind]]
     yield Event(what=entered, time_s=job.enqueued_at, attempt=job.attempt)
     if job.kind is Kind.GENERATE and job.retry_count and job.attempt:
