@@ -8,17 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from contextvqa import logs
 from contextvqa.errors import UnavailableError
+from contextvqa.logs.setup import JSON_CONFIG
 from worker.output_schema import BACKEND
 from worker.shim import sitecustomize as shim
 
 GIB = 1 << 30
 #: Weights below this run faster on one thread: there is less work in a step than in sharing it.
 SMALL_MODEL_BYTES = 100_000_000
-
-#: What vLLM's loggers are given where lines are JSON.
-VLLM_LOGGING = Path(logs.__file__).with_name("vllm.json")
 
 #: Packages that ship a C++ library for one build of torch, and where it stands in them.
 EXTENSIONS = {
@@ -100,7 +97,7 @@ def prefix_log_lines(prefix: str) -> None:
 def log_as_json() -> None:
     """Let vLLM's own log lines, here and in the processes it starts, be ours; unless it is told more."""
     if os.environ.get("VLLM_CONFIGURE_LOGGING") != "0":
-        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(VLLM_LOGGING))
+        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(JSON_CONFIG))
 
 
 def step_around_broken_extensions() -> None:

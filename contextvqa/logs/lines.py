@@ -56,14 +56,15 @@ class JsonHandler(logging.Handler):
     """
     Writes JSON lines to standard error, each in one call of the system.
 
-    Not through `sys.stderr`, which libraries replace, and where others may have begun a line. vLLM's
-    own loggers get this handler by `vllm.json`, also in the processes that it starts.
+    Not through `sys.stderr`, which libraries replace, and where others may have begun a line. All
+    loggers get this handler by `logging.json`, those in the processes of an engine too.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(JsonFormatter())
         context.inherit()
+        logging.captureWarnings(True)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line; a reader that has gone is no reason to fail."""

@@ -3,13 +3,20 @@
 import logging
 import sys
 import threading
+from logging.config import dictConfig
+from pathlib import Path
 from types import TracebackType
 
+import orjson
+
 from contextvqa.logs import context, relay
-from contextvqa.logs.lines import JsonHandler, TextFormatter
+from contextvqa.logs.lines import TextFormatter
 from contextvqa.settings import Logs
 
 log = logging.getLogger("contextvqa")
+
+#: Which loggers say what as JSON, in this process and in those of an engine.
+JSON_CONFIG = Path(__file__).with_name("logging.json")
 
 
 def configure_daemon(logs: Logs) -> None:
@@ -19,10 +26,10 @@ def configure_daemon(logs: Logs) -> None:
     As text, these are this project's own lines; as JSON all that it and the processes it starts log
     or print. Call it before there are threads.
     """
-    log.setLevel(logging.INFO)
     if logs.is_json:
         _configure_json({}, takes_stdout=True)
         return
+    log.setLevel(logging.INFO)
     handler = logging.StreamHandler()
     handler.setFormatter(TextFormatter())
     log.propagate = False
@@ -44,8 +51,7 @@ def configure_command(logs: Logs, **fields: str) -> None:
 def _configure_json(fields: context.Fields, *, takes_stdout: bool) -> None:
     relay.start(fields, takes_stdout=takes_stdout)
     context.note(**fields)
-    logging.getLogger().handlers[:] = [JsonHandler()]
-    logging.captureWarnings(True)
+    dictConfig(orjson.loads(JSON_CONFIG.read_bytes()))
     # As one line each, where Python would print many.
     sys.excepthook = _log_bug
     threading.excepthook = _log_bug_of_thread

@@ -22,7 +22,7 @@ from tests.support import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]
 
 
 def messages(log: Path) -> list[str]:
@@ -56,7 +56,7 @@ def test_every_line_is_json_while_an_engine_starts_works_is_killed_and_stops(
         ) as refiner,
     ):
         try:
-            wait_until(lambda: any("ready: " in said for said in messages(log)), 400)
+            wait_until(lambda: any("ready: " in said for said in messages(log)), 600)
             run = ("--run", "r", "--model", FLAGS / "model", *places)
             assert run_contextvqa("enqueue", source, *run).returncode == 0
             # When it is killed while it works
@@ -68,7 +68,7 @@ def test_every_line_is_json_while_an_engine_starts_works_is_killed_and_stops(
                 if os.getsid(child.pid) == child.pid
             }
             os.kill(first, signal.SIGKILL)
-            done = run_contextvqa("wait", "r", "--timeout-s", 400, *places)
+            done = run_contextvqa("wait", "r", "--timeout-s", 600, *places)
             assert done.returncode == 0, log.read_text()
         finally:
             worker.terminate()
