@@ -143,7 +143,7 @@ def test_a_record_that_is_generated_again_tells_of_each_attempt_until_its_line_a
     ]
     assert happenings(done) == [*happenings(afterwards), (None, "settled")]
     assert_in_order(done)
-    assert handed["events"] == done["events"][: len(handed["events"])]
+    assert happenings(handed) == happenings(done)[: len(happenings(handed))]
 
 
 def test_a_rejected_record_says_why_after_redis_has_gone(
