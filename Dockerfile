@@ -1,6 +1,6 @@
 # The images of docker-compose.yml, one target each. Needs BuildKit, the default since Docker 23.
 #
-#   redis        the queue, with its password from a secret
+#   redis        the queue, with a user per role and their passwords from secrets
 #   contextvqa   producer, refiner, dashboard and the command; no torch
 #   worker-cpu   the worker for a machine without a GPU
 #   worker-gpu   the worker on vLLM's own image
@@ -12,6 +12,7 @@ ARG VLLM_IMAGE=vllm/vllm-openai:v0.32.0
 
 FROM ${REDIS_IMAGE} AS redis
 COPY --chmod=755 docker/redis/ /usr/local/bin/
+COPY --chmod=755 contextvqa/queueing/users.acl /usr/local/share/contextvqa/
 # A new volume gets this mode, so that whoever compose lets it run as can write there.
 RUN mkdir -m 1777 /store
 USER 1000:1000

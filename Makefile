@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTORCH_CPU := https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-compose faults bench lint format clean
+.PHONY: help demo test test-compose faults bench lint format secrets clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,15 +27,21 @@ faults: .venv/.installed-test ## Break everything thousands of times; N=0.1 a te
 bench: .venv/.installed-demo ## Measure every figure, peers included; N=0.1 a tenth of the work.
 	$(BIN)/python -m benchmarks --scale $(or $(N),1)
 
-lint: .venv/.installed-test ## Check style, format, types and the import rules.
+lint: .venv/.installed-test ## Check style, format, types, import rules and dependencies.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python .ci/audit.py
 
 format: .venv/.installed-test ## Rewrite the code in the project's format.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+secrets: ## Write the passwords of a deployment that are missing in secrets/.
+	@mkdir -p secrets && umask 077 && for user in $$(sed -n 's/^user /redis_/p' contextvqa/queueing/users.acl) \
+		dashboard_password grafana_password; do \
+		[ -e secrets/$$user ] || { openssl rand -hex 32 > secrets/$$user && echo secrets/$$user; }; done
 
 clean: ## Remove .venv, caches and build outputs; runs/ stays.
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

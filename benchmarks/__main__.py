@@ -18,6 +18,7 @@ from contextvqa.progress import say
 #: Modules of this package, in the order in which docs/performance.md has them.
 BENCHMARKS = (
     "queues",
+    "watching",
     "slots",
     "feed",
     "prefix",

@@ -16,14 +16,16 @@ processes of a contender from their start to their end, looked at from outside.
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
 from benchmarks import flags
 from benchmarks.command import OUTPUT, main
-from benchmarks.feeds.program import LEFT, OPTIONS, Left
+from benchmarks.feeds.program import FLAGS, LEFT, Left, Model
+from benchmarks.feeds.program import command as feed_command
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.lines import READY, Lines, read, wait_for_words
 from benchmarks.memory import PeakMemory
@@ -52,19 +54,29 @@ RUN = "feed"
 OUTPUTS = ("results.jsonl", "rejects.jsonl")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What the engine is fed with."""
+
+    num_records: int
+    model: Model = FLAGS
+    #: Writes the input with so many records below a directory, once, and returns it.
+    draw: Callable[[int, Path], Path] = flags.draw
+
+
 class Feeder(Contender):
     """One way to feed the engine."""
 
-    def __init__(self, name: str, num_records: int, *, max_rounds: int | None = None) -> None:
+    def __init__(self, name: str, work: Work, *, max_rounds: int | None = None) -> None:
         self.name = name
         self.max_rounds = max_rounds
-        self.size = f"{num_records:,} records"
-        self._num_records = num_records
+        self.size = f"{work.num_records:,} records"
+        self.work = work
         self._source: Path | None = None
 
     def prepare(self) -> None:
         """Draw the images."""
-        self._source = flags.draw(self._num_records, OUTPUT.resolve())
+        self._source = self.work.draw(self.work.num_records, OUTPUT.resolve())
 
     @property
     def source(self) -> Path:
@@ -77,19 +89,19 @@ class Offline(Feeder):
     """A program of `benchmarks.feeds`."""
 
     def __init__(
-        self, name: str, module: str, num_records: int, *, max_rounds: int | None = None
+        self, name: str, module: str, work: Work, *, max_rounds: int | None = None
     ) -> None:
-        super().__init__(name, num_records, max_rounds=max_rounds)
-        self._module = f"benchmarks.feeds.{module}"
+        super().__init__(name, work, max_rounds=max_rounds)
+        self._module = module
 
     def measure(self, directory: Path) -> Mapping[str, float]:
         """Let it run to its end, and read what it left."""
         left, peak_memory_mb = run_to_end(
-            self.name, directory, self._module, str(self.source), str(directory)
+            self.name, directory, self._module, self.source, self.work.model
         )
-        check_count(sum(map(bool, left.texts)), self._num_records, directory)
+        check_count(sum(map(bool, left.texts)), self.work.num_records, directory)
         return {
-            "records_per_s": self._num_records / left.feed_s,
+            "records_per_s": self.work.num_records / left.feed_s,
             "peak_memory_mb": peak_memory_mb,
             "load_s": left.load_s,
         }
@@ -108,14 +120,14 @@ class Ours(Feeder):
         ):
             began = wait_for_words(READY, worker_log, program, stall_s=STALL_S)
             lines = Lines(run, OUTPUTS, (program,), stall_s=STALL_S)
-            lines.wait_for(self._num_records)
+            lines.wait_for(self.work.num_records)
             feed_s = time.monotonic() - began
             program.wait()
-        check_count(num_texts(run), self._num_records, directory)
+        check_count(num_texts(run), self.work.num_records, directory)
         loaded = LOADED.search(read(worker_log))
         assert loaded is not None  # noqa: S101 - it was ready
         return {
-            "records_per_s": self._num_records / feed_s,
+            "records_per_s": self.work.num_records / feed_s,
             "peak_memory_mb": memory.mb,
             "load_s": float(loaded[1]),
         }
@@ -124,14 +136,18 @@ class Ours(Feeder):
         return python_command(
             *("contextvqa", "run", str(self.source), "--run", RUN),
             *("--runs-dir", str(directory), "--image-root", str(self.source.parent)),
-            # What the model gets wrong is a record all the same: its text has been written.
-            *("--model", str(flags.MODEL), "--max-rejects", "100%", *as_flags(OPTIONS)),
+            # What the model gets wrong is a record all the same: its one text has been written.
+            *("--model", str(self.work.model.path), "--max-attempts", "1"),
+            *("--max-rejects", "100%"),
+            *as_flags(self.work.model.options),
         )
 
 
-def run_to_end(name: str, directory: Path, module: str, *arguments: str) -> tuple[Left, float]:
+def run_to_end(
+    name: str, directory: Path, module: str, source: Path, model: Model = FLAGS
+) -> tuple[Left, float]:
     """Run a program of `benchmarks.feeds`; return what it left, and its peak memory in MB."""
-    command = python_command(module, *arguments)
+    command = feed_command(module, source, directory, model)
     with (
         Program(name, command, {}, directory / "log") as program,
         PeakMemory(program.memory_bytes) as memory,
@@ -155,13 +171,14 @@ def check_count(count: int, num_records: int, directory: Path) -> None:
 def contenders(scale: float) -> list[Contender]:
     """Return all ways, and two of them with more records."""
     count = max(MIN_RECORDS, round(NUM_RECORDS * scale))
+    work, larger = Work(num_records=count), Work(num_records=LARGER * count)
     return [
-        Offline("async_llm", "async_llm", count),
-        Offline("chat", "chat", count),
-        Offline("seed", "seed", count),
-        Ours("contextvqa", count),
-        Offline(f"seed {LARGER}x", "seed", LARGER * count, max_rounds=1),
-        Ours(f"contextvqa {LARGER}x", LARGER * count, max_rounds=1),
+        Offline("async_llm", "async_llm", work),
+        Offline("chat", "chat", work),
+        Offline("seed", "seed", work),
+        Ours("contextvqa", work),
+        Offline(f"seed {LARGER}x", "seed", larger, max_rounds=1),
+        Ours(f"contextvqa {LARGER}x", larger, max_rounds=1),
     ]
 
 

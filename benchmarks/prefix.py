@@ -36,9 +36,7 @@ class Order(Contender):
     def measure(self, directory: Path) -> Mapping[str, float]:
         """Let it run to its end, and read what it left."""
         source = flags.draw(self._num_records, OUTPUT.resolve())
-        left, _ = run_to_end(
-            self.name, directory, f"benchmarks.feeds.{self.name}", str(source), str(directory)
-        )
+        left, _ = run_to_end(self.name, directory, self.name, source)
         check_count(len(left.texts), self._num_records, directory)
         return {
             "records_per_s": self._num_records / left.feed_s,

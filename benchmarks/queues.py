@@ -78,9 +78,10 @@ class Peer(Contender):
         check_lines(place.results_path, self._num_records + 1)
         return measured
 
-    def _start(self, place: Place, verb: str, *arguments: str) -> Program:
+    def _start(self, place: Place, verb: str, *arguments: str, **variables: str) -> Program:
         command = python_command(self._module, verb, *arguments, python=self._python)
-        return Program(verb, command, place.environment, place.directory / f"{verb}.log")
+        environment = place.environment | variables
+        return Program(verb, command, environment, place.directory / f"{verb}.log")
 
     def _measure(
         self, place: Place, connection: redis.Redis, generate: Program, refine: Program

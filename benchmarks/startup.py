@@ -15,7 +15,7 @@ import redis
 
 from benchmarks import flags
 from benchmarks.command import OUTPUT, main
-from benchmarks.feeds.program import OPTIONS
+from benchmarks.feeds.program import FLAGS
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.lines import POLL_S, READY, wait_for_words
 from benchmarks.processes import Program, python_command
@@ -79,7 +79,7 @@ class Worker(Contender):
             )
             with Program("enqueue", enqueue, {}, directory / "enqueue.log") as producer:
                 producer.wait()
-            options = (*as_flags(OPTIONS), "--image-root", str(source.parent))
+            options = (*as_flags(FLAGS.options), "--image-root", str(source.parent))
             command = python_command("contextvqa", "worker", *shared, *options)
             began = time.monotonic()
             with Program(self.name, command, {}, log) as program:

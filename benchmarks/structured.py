@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.command import main
-from benchmarks.feed import MIN_RECORDS, NUM_RECORDS, Feeder, check_count, run_to_end
+from benchmarks.feed import MIN_RECORDS, NUM_RECORDS, Feeder, Work, check_count, run_to_end
 from benchmarks.feeds.program import Left
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.yields import Yield
@@ -33,13 +33,13 @@ class Mode(Feeder):
     """One output mode: a program of `benchmarks.feeds`."""
 
     def __init__(self, name: str, module: str, num_records: int) -> None:
-        super().__init__(name, num_records)
-        self._module = f"benchmarks.feeds.{module}"
+        super().__init__(name, Work(num_records=num_records))
+        self._module = module
 
     def measure(self, directory: Path) -> Mapping[str, float]:
         """Let it run to its end, and judge what it left."""
-        left, _ = run_to_end(self.name, directory, self._module, str(self.source), str(directory))
-        check_count(len(left.texts), self._num_records, directory)
+        left, _ = run_to_end(self.name, directory, self._module, self.source)
+        check_count(len(left.texts), self.work.num_records, directory)
         return figures_of(left)
 
 

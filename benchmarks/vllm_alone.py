@@ -3,12 +3,13 @@
 import sys
 
 from benchmarks.feeds.async_llm import load
+from benchmarks.feeds.program import FLAGS
 
 
 def main() -> None:
     """Load the engine, and end it."""
     say("loading: model")
-    with load():
+    with load(FLAGS):
         say("loaded: model")
 
 

@@ -51,6 +51,13 @@ COMMANDS = {
     "dashboard": Target(
         "contextvqa.dashboard.command:command", "Queues, workers and jobs in a browser."
     ),
+    "acl": Target("contextvqa.acl:command", "Users of a Redis of your own, one per role."),
+    "doctor": Target(
+        "contextvqa.doctor.command:command", "Whether all that a run needs is in place."
+    ),
+    "metrics": Target(
+        "contextvqa.watching.metrics:command", "Counts of all runs and queues, for Prometheus."
+    ),
     "alive": Target(
         "contextvqa.watching.alive:command", "Whether this host's daemon works; for probes."
     ),

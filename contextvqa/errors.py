@@ -17,6 +17,7 @@ Every error this project raises, as one tree. The class decides what follows, ne
 """
 
 import errno
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar
 
@@ -40,8 +41,22 @@ def one_line(value: object) -> str:
     Return a value's text as one line that a terminal shows and does not obey; an error's type
     where it has no text.
     """
-    line = " ".join(str(value).split()) or type(value).__name__
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
+    return visible(" ".join(str(value).split()) or type(value).__name__)
+
+
+def visible(text: str) -> str:
+    """
+    Return a text with every sign escaped that a terminal would obey, or a reader take for the end
+    of a line: what others wrote must not look like what we say.
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def in_lines(lines: Iterable[str]) -> str:
+    """Return lines as a text that has no others, whatever is quoted in them."""
+    return "\n".join(map(visible, lines))
 
 
 class Reason(StrEnum):
@@ -51,6 +66,8 @@ class Reason(StrEnum):
     IMAGE_NOT_FOUND = "image.not_found"
     #: The image reference names a directory, a device, a pipe or a socket.
     IMAGE_NOT_A_FILE = "image.not_a_file"
+    #: The reference leads out of --image-root, and --confine-images keeps within.
+    IMAGE_OUTSIDE = "image.outside"
     #: The operating system refuses to read the file.
     IMAGE_UNREADABLE = "image.unreadable"
     #: The bytes are no image of a known format.

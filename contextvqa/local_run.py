@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import click
 import orjson
@@ -35,19 +36,24 @@ STOP_MARGIN_S = 20.0
 ENDINGS = {kind.exit_code: kind for kind in (UsageError, UnavailableError)}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Commands:
-    """The `contextvqa` command lines that a run consists of, and the environment of all."""
+class CommandLine(NamedTuple):
+    """One `contextvqa` command."""
 
+    arguments: list[str]
     #: What `ps` must not show.
     environment: Mapping[str, str]
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commands:
+    """What a run consists of."""
+
     #: With `--json`.
-    enqueue: list[str]
+    enqueue: CommandLine
     #: Whether the input can be read again, which a pipe cannot.
     is_input_lasting: bool
-    worker: list[str]
-    refiner: list[str]
+    worker: CommandLine
+    refiner: CommandLine
 
 
 class LocalRun:
@@ -132,10 +138,9 @@ class LocalRun:
                 raise KeyboardInterrupt
 
     def _start(
-        self, arguments: list[str], log_path: Path | None = None, *, is_quiet: bool = False
+        self, command: CommandLine, log_path: Path | None = None, *, is_quiet: bool = False
     ) -> Child:
-        environment = self._commands.environment
-        self._children.append(Child(arguments, environment, log_path, is_quiet=is_quiet))
+        self._children.append(Child(*command, log_path, is_quiet=is_quiet))
         return self._children[-1]
 
     def _start_daemons(self) -> None:

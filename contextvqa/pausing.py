@@ -7,6 +7,7 @@ from contextvqa.options import takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.pauses import Pause, pause, resume
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import Store
 from contextvqa.storage.run_directory import RunDirectory
 
@@ -33,4 +34,4 @@ def resume_command(*, name: str, store: Store) -> None:
 def _connect(run: str, store: Store) -> redis.Redis:
     directory = RunDirectory(store.runs_dir, run)
     directory.check_exists()
-    return connect(url_of_run(store.server_url, directory.redis_path))
+    return connect(url_of_run(store.server_url, directory.redis_path, Role.PRODUCER))

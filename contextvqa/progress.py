@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from contextvqa.errors import IncompleteError, RunError, SinkError, UnavailableError
+from contextvqa.errors import IncompleteError, RunError, SinkError, UnavailableError, visible
 from contextvqa.redis_url import without_passwords
 
 #: Seconds between lines where there is no terminal.
@@ -34,8 +34,8 @@ CONSOLE = Console(stderr=True)
 
 
 def say(message: str) -> None:
-    """Tell the user on stderr; stdout is for data."""
-    CONSOLE.print(message, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    """Tell the user one line on stderr; stdout is for data."""
+    CONSOLE.print(visible(message), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class Ticker:

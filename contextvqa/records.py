@@ -101,8 +101,8 @@ class ImageRecord:
     id: RecordId
     #: Image references as given in the row, at least one.
     image: tuple[str, ...]
-    #: Names the prompt in the run's prompts, see `prompt_digest`.
-    prompt_digest: str
+    #: Names the prompt in the run's prompts, see `prompt_digest`. Part of a file's name.
+    prompt_digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
     #: The prompt itself, for a run with more prompts than it stores once.
     prompt: str | None = None
     #: Counts from 1. Another attempt samples with another seed.
@@ -158,7 +158,9 @@ class Rejection:
     message: str
     #: What the model wrote, where it wrote.
     written: Attempt | None = None
-    checks: Checks = field(default_factory=dict)
+    #: Of one that the refiner makes. None is on the wire: a job must not bring lines to the files
+    #: that their readers cannot read.
+    checks: Annotated[Checks, msgspec.Meta(max_length=0)] = field(default_factory=dict)
     #: The execution that failed, where one did; None where a text was judged.
     failed: Visit | None = None
 

@@ -9,12 +9,14 @@ from pathlib import Path
 import click
 
 from contextvqa.errors import UsageError
-from contextvqa.local_run import Commands, LocalRun
+from contextvqa.local_run import CommandLine, Commands, LocalRun
 from contextvqa.logs.setup import configure_command
+from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import INPUT_FILE, RUN, as_environment, as_flags, takes
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.progress import say, telling_how_to_resume
 from contextvqa.queueing.connection import connect
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import (
     Daemon,
     Devices,
@@ -24,12 +26,14 @@ from contextvqa.settings import (
     Guards,
     Images,
     Logs,
+    Metrics,
     Model,
     Rejects,
     Sampling,
     Store,
 )
 from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.watching.aggregate import Aggregate
 from contextvqa.watching.completion import check_rejects, summarize
 from contextvqa.watching.state import RunWatcher
 
@@ -37,7 +41,10 @@ from contextvqa.watching.state import RunWatcher
 @click.command()
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
-@takes(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Rejects, Logs)
+@takes(
+    *(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Metrics),
+    *(Rejects, Logs),
+)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -52,6 +59,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     flow: Flow,
     guards: Guards,
     daemon: Daemon,
+    metrics: Metrics,
     rejects: Rejects,
     logs: Logs,
 ) -> None:
@@ -59,13 +67,16 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     Do everything on this machine: queue, worker, refiner. The same command resumes.
 
     Without --redis-url an embedded server runs for as long as the command, with its data in the
-    run directory.
+    run directory. At --metrics-port are the metrics of the run, at the next port those of its
+    refiner, from the one after on those of its workers.
     """
     configure_command(logs, run=run)
     # A supervisor's SIGTERM stops the run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = RunDirectory(store.runs_dir, run)
     directory.check(model.model, sampling, gates.quality())
+    of_refiner, of_worker = metrics.after(1), metrics.after(2)
+    sockets = open_sockets(metrics)
     began = time.monotonic()
     with ExitStack() as stack:
         directory.create()
@@ -74,22 +85,33 @@ def command(  # noqa: PLR0913 - one parameter per group of options
         if store.redis_url is None:
             say("starting the embedded server")
             server = stack.enter_context(EmbeddedServer(directory.redis_path))
-            store = replace(store, redis_url=server.url)
-        watcher = RunWatcher(directory, connect(store.server_url))
+            stores = {role: replace(store, redis_url=server.url_for(role)) for role in Role}
+        else:
+            stores = dict.fromkeys(Role, store)
+        connection = connect(stores[Role.PRODUCER].server_url)
+        watcher = RunWatcher(directory, connection)
+        aggregate = Aggregate(store.runs_dir, run, connection, is_for_all=True)
+        serve(sockets, 0, [aggregate], tell=say)
+        enqueue = [
+            *("enqueue", "--run", run, "--json", *as_flags(model)),
+            *(*as_flags(sampling), *as_flags(gates), *as_flags(flow), "--", source),
+        ]
+        worker = [
+            *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
+            *(*as_flags(images), *as_flags(guards), *as_flags(daemon), *as_flags(of_worker)),
+            *as_flags(logs),
+            "--until-stdin-closes",
+        ]
+        refiner = [
+            *("refiner", *as_flags(daemon), *as_flags(of_refiner), *as_flags(logs)),
+            "--until-stdin-closes",
+        ]
         commands = Commands(
-            environment=as_environment(store),
-            enqueue=[
-                *("enqueue", "--run", run, "--json", *as_flags(model)),
-                *(*as_flags(sampling), *as_flags(gates), *as_flags(flow), "--", source),
-            ],
+            enqueue=CommandLine(enqueue, as_environment(stores[Role.PRODUCER])),
             # A pipe can be read only once.
             is_input_lasting=Path(source).is_file(),
-            worker=[
-                *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
-                *(*as_flags(images), *as_flags(guards), *as_flags(daemon), *as_flags(logs)),
-                "--until-stdin-closes",
-            ],
-            refiner=["refiner", *as_flags(daemon), *as_flags(logs), "--until-stdin-closes"],
+            worker=CommandLine(worker, as_environment(stores[Role.WORKER])),
+            refiner=CommandLine(refiner, as_environment(stores[Role.REFINER])),
         )
         local = LocalRun(watcher, commands, drain_timeout_s=daemon.drain_timeout_s)
         state = local.complete()

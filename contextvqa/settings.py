@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import click
 
+from contextvqa.errors import UsageError
 from contextvqa.gates import PRESETS, Quality, read_actions
 from contextvqa.options import setting
 from contextvqa.passwords import read_password
@@ -241,6 +242,11 @@ class Images:
         "Directory that relative image references start from (default: the current one).",
         kind=click.Path(path_type=Path),
     )
+    confine_images: bool = setting(
+        False,
+        "Reject references that lead out of --image-root: other absolute paths, '..', symbolic "
+        "links. For inputs and queues that others can write to.",
+    )
     max_image_px: int = setting(
         50_000_000, "Images with more pixels are rejected before they are decoded."
     )
@@ -355,6 +361,42 @@ class Logs:
     def is_json(self) -> bool:
         """Whether each line is a JSON object."""
         return self.log_format == "json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """Where a process shows its metrics to Prometheus."""
+
+    metrics_host: str = setting(
+        "127.0.0.1", "Address at which metrics are served: no password protects them."
+    )
+    metrics_port: int | None = setting(
+        None,
+        "Port at which metrics are served, 0 for any free one. Of several worker processes, the "
+        "port of the first. Default: daemons serve none, `contextvqa metrics` at 9400.",
+        kind=int,
+    )
+
+    def __post_init__(self) -> None:
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= MAX_PORT:
+            raise ValueError(f"--metrics-port is {self.metrics_port}; it must be 0 to {MAX_PORT}.")
+
+    def after(self, number: int) -> "Metrics":
+        """
+        Return the same so many ports further on; where any port will do, or none, the same.
+
+        Raises:
+            UsageError: There is no such port.
+
+        """
+        if not self.metrics_port:
+            return self
+        port = self.metrics_port + number
+        if port > MAX_PORT:
+            raise UsageError(
+                f"--metrics-port is {self.metrics_port}, and {port} is needed as well."
+            )
+        return replace(self, metrics_port=port)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

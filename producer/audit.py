@@ -7,10 +7,11 @@ import click
 import orjson
 import redis
 
-from contextvqa.errors import IncompleteError, UnavailableError
+from contextvqa.errors import IncompleteError, UnavailableError, in_lines
 from contextvqa.options import INPUT_FILE, takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.queueing.connection import connect
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import Store
 from contextvqa.storage.run_directory import RunDirectory
 from producer.ledger import Findings, InputCounts, Ledger
@@ -83,7 +84,7 @@ def command(*, name: str, sources: tuple[str, ...], as_json: bool, store: Store)
 def _connect(store: Store, directory: RunDirectory) -> tuple[redis.Redis | None, list[str]]:
     """Connect to the run's server; say so where there is none and none was named."""
     try:
-        return connect(url_of_run(store.server_url, directory.redis_path)), []
+        return connect(url_of_run(store.server_url, directory.redis_path, Role.WATCHER)), []
     except UnavailableError as error:
         if store.redis_url is not None:
             raise
@@ -113,7 +114,7 @@ def _text(report: dict[str, Any]) -> str:
     for kind, finding in report["findings"].items():
         lines += [f"  {kind}: {finding['count']}"] * bool(finding["count"])
         lines += [f"    {example}" for example in finding["examples"]]
-    return "\n".join([*lines, *(f"  note: {note}" for note in report["notes"])])
+    return in_lines([*lines, *(f"  note: {note}" for note in report["notes"])])
 
 
 def _check(report: dict[str, Any], directory: RunDirectory) -> None:

@@ -16,6 +16,7 @@ from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import say
 from contextvqa.queueing.connection import connect_to_queue
 from contextvqa.queueing.patience import persist
+from contextvqa.queueing.roles import Role
 from contextvqa.queueing.runs import Runs
 from contextvqa.run_config import RunConfig
 from contextvqa.settings import Flow, Gates, Logs, Model, Sampling, Store
@@ -53,7 +54,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     # A file that is no input at all is refused here, before the run is begun.
     rows = chain([next(rows)], rows)
     directory = RunDirectory(store.runs_dir, run)
-    connection = connect_to_queue(url_of_run(store.server_url, directory.redis_path))
+    connection = connect_to_queue(url_of_run(store.server_url, directory.redis_path, Role.PRODUCER))
     # A file's name may be any bytes; run.json is text.
     name = os.fsencode(source).decode("utf-8", "replace")
     runs = _begin(

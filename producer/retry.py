@@ -17,6 +17,7 @@ from contextvqa.progress import say
 from contextvqa.queueing.connection import connect_to_queue
 from contextvqa.queueing.patience import persist
 from contextvqa.queueing.queues import GENERATE, rq_queue
+from contextvqa.queueing.roles import Role
 from contextvqa.queueing.runs import Runs
 from contextvqa.records import ImageRecord, prompt_digest
 from contextvqa.settings import Flow, Store
@@ -185,10 +186,10 @@ def _server(store: Store, directory: RunDirectory) -> Iterator[tuple[str | None,
     """
     is_embedded = store.redis_url is None and directory.redis_path.exists()
     if not is_embedded or running_url(directory.redis_path):
-        yield url_of_run(store.server_url, directory.redis_path), False
+        yield url_of_run(store.server_url, directory.redis_path, Role.PRODUCER), False
         return
     with directory.alone(), EmbeddedServer(directory.redis_path) as server:
-        yield server.url, True
+        yield server.url_for(Role.PRODUCER), True
 
 
 def _check_reasons(choice: Choice, rejects: Rejects) -> None:

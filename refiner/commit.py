@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from contextvqa.errors import RunError, UsageError
 from contextvqa.run_config import RunConfig
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.storage.sink import Line, Sink
+from refiner.meter import RefineMeter
 
 #: Runs whose files and keys are held open. More than are ever busy at once, few in weeks.
 MAX_OPEN_RUNS = 16
@@ -26,8 +28,9 @@ class OpenRun:
 class GroupCommit:
     """Gathers lines while a write is under way; the next write takes them all."""
 
-    def __init__(self, runs_dir: Path) -> None:
+    def __init__(self, runs_dir: Path, meter: RefineMeter) -> None:
         self._runs_dir = runs_dir
+        self._meter = meter
         #: The one used longest ago first. Changed by the thread alone.
         self._open_runs: dict[str, OpenRun] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sink")
@@ -89,8 +92,10 @@ class GroupCommit:
         """Write the lines of each run; return why those of some runs are not durable."""
         failures: dict[str, Exception] = {}
         for run, group in lines.items():
+            began = time.monotonic()
             try:
                 self._opened(run).sink.append(group)
+                self._meter.append_s.observe(time.monotonic() - began)
             except Exception as error:  # noqa: BLE001 - whoever waits for a line raises it
                 failures[run] = error
                 if isinstance(error, RunError) and run in self._open_runs:
@@ -109,7 +114,9 @@ class GroupCommit:
     def _open(self, run: str) -> OpenRun:
         directory = RunDirectory(self._runs_dir, run)
         with contextlib.ExitStack() as opened:
-            sink = Sink(directory)  # says best what is wrong with a run that is not there
+            sink = Sink(
+                directory, self._meter.fsync_s.observe
+            )  # says best what is wrong with a run that is not there
             opened.callback(sink.close)
             config = _read_config(directory)
             opened.pop_all()

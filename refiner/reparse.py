@@ -8,7 +8,7 @@ from typing import Any
 import click
 import orjson
 
-from contextvqa.errors import UsageError
+from contextvqa.errors import UsageError, in_lines
 from contextvqa.gates import Quality
 from contextvqa.options import changes, takes
 from contextvqa.progress import CountProgress, telling_how_to_resume
@@ -155,4 +155,4 @@ def _text(report: Mapping[str, Any]) -> str:
         for reason, of in found["reasons"].items():
             examples = ", ".join(repr(example) for example in of["examples"])
             lines.append(f"      {of['count']} x {reason}, as id {examples}")
-    return "\n".join([*lines, *(f"  note: {note}" for note in report["notes"])])
+    return in_lines([*lines, *(f"  note: {note}" for note in report["notes"])])

@@ -8,6 +8,7 @@ from contextvqa.queueing.queues import REFINE
 from contextvqa.records import ImageRecord, Rejection
 from refiner.commit import GroupCommit
 from refiner.conclusion import conclude, conclude_rejected
+from refiner.meter import RefineMeter
 
 #: Lines that one write and one fsync make durable, at most. Enough that others are claimed and
 #: parsed while some are on their way to the disk, and few enough to be tried again soon after a
@@ -22,7 +23,8 @@ class Refine:
     max_in_flight = MAX_IN_FLIGHT
 
     def __init__(self, runs_dir: Path) -> None:
-        self._commit = GroupCommit(runs_dir)
+        self.meter = RefineMeter()
+        self._commit = GroupCommit(runs_dir, self.meter)
 
     async def start(self, worker: str) -> None:
         """Nothing to load: a run is opened when its first record comes."""
@@ -32,10 +34,12 @@ class Refine:
         assert not isinstance(content, ImageRecord)  # noqa: S101 - jobs of our queue carry none
         run = content.record.run
         config = await self._commit.config_of(run)
-        if isinstance(content, Rejection):
-            await self._commit.append(run, conclude_rejected(content, config, claim.visit()))
-            return Finished()
-        conclusion = conclude(content, config, claim.visit())
+        conclusion = (
+            conclude_rejected(content, config, claim.visit())
+            if isinstance(content, Rejection)
+            else conclude(content, config, claim.visit())
+        )
+        self.meter.note(conclusion)
         if isinstance(conclusion, ImageRecord):
             return Finished(follow_ups=(generate_job(conclusion),))
         await self._commit.append(run, conclusion)

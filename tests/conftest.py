@@ -17,9 +17,11 @@ settings.load_profile("shared")
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """One real server for the whole session."""
+    """One real server for the whole session, on which no role asks for more than it may."""
     with EmbeddedServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
+        denials = connect(server.url).acl_log()
+        assert [denial for denial in denials if denial["reason"] in {"command", "key"}] == []
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from pathlib import Path
 import redis
 
 from contextvqa.processes.server_program import find_server
+from contextvqa.queueing.roles import users_acl
 from tests import namespaces
 from tests.faults.processes import Child, fork
 from tests.faults.tally import Tally
@@ -28,11 +29,12 @@ FLAGS = namespaces.CLONE_NEWNET | namespaces.CLONE_NEWUTS
 KINDS = ("net", "uts")
 PORT = 6379
 PASSWORD = "between-hosts"
+USERS = users_acl(f"on >{PASSWORD} ~* &* +@all", lambda _: f">{PASSWORD}")
 CONFIG = """
 bind {address}
 port {port}
 unixsocket {socket}
-requirepass {password}
+{users}
 dir {directory}
 appendonly yes
 save ""
@@ -94,7 +96,7 @@ def server_on(host: Host, directory: Path) -> Iterator[tuple[str, str]]:
     directory.mkdir()
     socket, log = directory / "redis.sock", directory / "redis.log"
     config = CONFIG.format(
-        address=host.address, port=PORT, socket=socket, password=PASSWORD, directory=directory
+        address=host.address, port=PORT, socket=socket, users=USERS, directory=directory
     )
     # Not even a killed test run leaves it behind.
     command = inside(host.child, "setpriv", "--pdeathsig", "KILL", find_server(), "-")

@@ -1,6 +1,7 @@
 """Helpers of several tests: the real command, real files, and waiting for conditions."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import redis
 from PIL import Image
 
+from contextvqa.queueing.roles import Role
 from contextvqa.records import Generation, ImageRecord
 from contextvqa.settings import Images
 from worker.images import load_images
@@ -55,6 +58,7 @@ class DecodesHere:
         return load_images(
             references,
             root=self.images.image_root,
+            is_confined=self.images.confine_images,
             max_image_px=self.images.max_image_px,
             share=share,
         )
@@ -63,9 +67,45 @@ class DecodesHere:
         """Nothing to stop."""
 
 
+#: Whose command is whose; all others are a watcher's.
+ROLES = {
+    "enqueue": Role.PRODUCER,
+    "retry": Role.PRODUCER,
+    "pause": Role.PRODUCER,
+    "resume": Role.PRODUCER,
+    "worker": Role.WORKER,
+    "refiner": Role.REFINER,
+    "dashboard": Role.DASHBOARD,
+}
+
+
+def url_for(command: str, url: str) -> str:
+    """Return the URL of a server with the user of a command's role, unless it names one."""
+    role = ROLES.get(command, Role.WATCHER)
+    # Before the password, or the place.
+    url = re.sub(r"://(?=:[^@]*@)", f"://{role}", url)
+    return re.sub(r"://(?=[^@]*$)", f"://{role}@", url)
+
+
+def in_its_role(arguments: Sequence[object]) -> list[str]:
+    """Return a command's arguments with the user of its role in the URL of its server."""
+    words = list(map(str, arguments))
+    if "--redis-url" in words:
+        place = words.index("--redis-url") + 1
+        words[place] = url_for(words[0], words[place])
+    return words
+
+
+def set_password(url: str, password: str) -> None:
+    """Give the users of all roles on a server this password, and no other."""
+    with redis.Redis.from_url(url) as connection:
+        for role in Role:
+            connection.execute_command("ACL", "SETUSER", role, "resetpass", f">{password}")
+
+
 def contextvqa(*arguments: object) -> list[str]:
     """Return the command line of a real `contextvqa` process."""
-    return [sys.executable, "-m", "contextvqa", *map(str, arguments)]
+    return [sys.executable, "-m", "contextvqa", *in_its_role(arguments)]
 
 
 def run_contextvqa(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import click
 
 from contextvqa.logs.setup import configure_daemon
+from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import takes
 from contextvqa.processes.supervisor import supervise
 from contextvqa.queueing.connection import connect_to_queue
@@ -19,18 +20,20 @@ from contextvqa.settings import (
     Images,
     Lifetime,
     Logs,
+    Metrics,
     Model,
     Store,
 )
 from worker import environment
 from worker.decoders import Decoders
 from worker.engine import Engine as VLLMEngine
+from worker.occupancy import Occupancy, look_at
 from worker.places import places_of
 from worker.stage import Generate
 
 
 @click.command()
-@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Logs)
+@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Metrics, Logs)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     store: Store,
@@ -41,6 +44,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     guards: Guards,
     daemon: Daemon,
     lifetime: Lifetime,
+    metrics: Metrics,
     logs: Logs,
 ) -> None:
     """
@@ -50,6 +54,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     """
     configure_daemon(logs)
     places = places_of(devices, tensor_parallel_size=engine.tensor_parallel_size)
+    sockets = open_sockets(metrics, len(places))
     number, pulse = supervise(
         [place.name for place in places],
         stall_timeout_s=guards.stall_timeout_s,
@@ -70,4 +75,14 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     worker = ConcurrentWorker(
         stage, connection, daemon, lifetime, guards=guards, place=place.name, pulse=pulse
     )
-    asyncio.run(worker.serve())
+    occupancy = Occupancy(lambda: look_at(vllm, stage.meter, worker.meter))
+    serve(sockets, number, [worker.meter, stage.meter, occupancy])
+    asyncio.run(_run(worker, occupancy))
+
+
+async def _run(worker: ConcurrentWorker, occupancy: Occupancy) -> None:
+    looking = asyncio.create_task(occupancy.look_forever(), name="occupancy")
+    try:
+        await worker.serve()
+    finally:
+        looking.cancel()

@@ -1,7 +1,7 @@
 """
 One decoder process: the images of one record at a time, into memory that the worker shares.
 
-    python -m worker.decoder DESCRIPTOR IMAGE_ROOT MAX_IMAGE_PX
+    python -m worker.decoder DESCRIPTOR IMAGE_ROOT MAX_IMAGE_PX [confined]
 
 One request a line on standard input, one answer a line on standard output. It ends with the worker,
 however that ends.
@@ -10,31 +10,33 @@ It loads what opens, decodes and scales images, never the engine: it is cheap en
 away.
 """
 
-import ctypes
 import mmap
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
+from PIL import Image
 
 from contextvqa.errors import RecordError, RejectError
-from worker.decoding import Answer, Decoded, Failed, Request
+from contextvqa.processes.parent import ask_for_signal
+from worker.decoding import CONFINED, Answer, Decoded, Failed, Request
 from worker.images import load_images
 
-#: Linux: the signal that a process gets when the thread that started it has ended.
-PR_SET_PDEATHSIG = 1
+#: `load_images` with all but the request.
+Load = Callable[..., Sequence[Image.Image]]
+
 #: Characters kept of an error's text, which may quote a reference of any length.
 MAX_MESSAGE_CHARS = 2000
 
 
-def answer(request: Request, pixels: mmap.mmap, *, root: Path, max_image_px: int) -> Answer:
+def answer(request: Request, pixels: mmap.mmap, load: Load) -> Answer:
     """Decode the images of a record into the shared memory."""
     try:
-        images = load_images(
-            request.references, root=root, max_image_px=max_image_px, share=request.share
-        )
+        images = load(request.references, share=request.share)
     except RecordError as error:
         reason = error.reason if isinstance(error, RejectError) else None
         return Failed(message=str(error)[:MAX_MESSAGE_CHARS], reason=reason)
@@ -44,10 +46,10 @@ def answer(request: Request, pixels: mmap.mmap, *, root: Path, max_image_px: int
     return Decoded(sizes_px=tuple(image.size for image in images))
 
 
-def main(descriptor: int, root: Path, max_image_px: int) -> None:
+def main(descriptor: int, load: Load) -> None:
     """Answer requests until standard input ends, or the worker."""
     # In the middle of a file that hangs nobody reads the end of standard input.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ask_for_signal(signal.SIGKILL)
     # A terminal's Ctrl-C reaches the whole process group, and the worker still needs us to drain.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -58,9 +60,16 @@ def main(descriptor: int, root: Path, max_image_px: int) -> None:
     with mmap.mmap(descriptor, 0) as pixels:
         os.close(descriptor)  # mapped memory has one of its own
         for line in sys.stdin.buffer:
-            made = answer(requests.decode(line), pixels, root=root, max_image_px=max_image_px)
+            made = answer(requests.decode(line), pixels, load)
             answers.write(msgspec.json.encode(made) + b"\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    descriptor, root, max_image_px, *flags = sys.argv[1:]
+    load = partial(
+        load_images,
+        root=Path(root),
+        is_confined=flags == [CONFINED],
+        max_image_px=int(max_image_px),
+    )
+    main(int(descriptor), load)

@@ -21,7 +21,7 @@ from PIL import Image
 from contextvqa.errors import ImageError, RecordError, TransientError
 from contextvqa.processes.children import ending
 from contextvqa.settings import Images
-from worker.decoding import RGB_BYTES, Answer, Failed, Request
+from worker.decoding import CONFINED, RGB_BYTES, Answer, Failed, Request
 from worker.pixel_budget import PixelShare, Size
 
 log = logging.getLogger("contextvqa")
@@ -112,6 +112,7 @@ class Decoder:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "worker.decoder"),
                 *(str(descriptor), self._images.image_root, str(self._images.max_image_px)),
+                *([CONFINED] if self._images.confine_images else []),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=[descriptor],

@@ -9,6 +9,8 @@ import msgspec
 from contextvqa.errors import Reason
 from worker.pixel_budget import PixelShare, Size
 
+#: Argument of a decoder that keeps within its image root.
+CONFINED = "confined"
 #: Bytes of a pixel in the shared memory.
 RGB_BYTES = 3
 

@@ -8,6 +8,8 @@ import orjson
 
 from contextvqa import settings
 from contextvqa.errors import (
+    Reason,
+    RejectError,
     TransientError,
     UnavailableError,
     UsageError,
@@ -58,8 +60,10 @@ class Engine:
         self._grid: TokenGrid | None = None
         #: Length of what is asked without images, in tokens, by all that it is made of.
         self._prompt_tokens: dict[tuple[str, str, str], int] = {}
-        #: Requests that vLLM has, and the tokens of those that it has ended.
-        self._num_running = 0
+        #: Requests that vLLM has, and for how many seconds none of them has got a token.
+        self.num_running = 0
+        self.stalled_s = 0.0
+        #: Tokens of the requests that it has ended.
         self._num_ended_tokens = 0
 
     @property
@@ -70,6 +74,8 @@ class Engine:
     @property
     def num_at_once(self) -> int:
         """Sequences that it does run at once: where its KV cache holds no more, fewer."""
+        if self._llm is None:
+            return 0
         # None for a model without a KV cache.
         num_full_length = self._llm.vllm_config.cache_config.kv_cache_max_concurrency
         num_slots = self.max_num_seqs
@@ -204,13 +210,13 @@ class Engine:
             raise EngineDiedError(f"the engine of model {self.model!r} died")
         states = self._llm.output_processor.request_states.values()
         num_tokens = sum(state.detokenizer.num_output_tokens() for state in states)
-        stalled_s = self._watch.stalled_s(
-            num_running=self._num_running, num_tokens=num_tokens + self._num_ended_tokens
+        self.stalled_s = self._watch.stalled_s(
+            num_running=self.num_running, num_tokens=num_tokens + self._num_ended_tokens
         )
-        if stalled_s > self._stall_timeout_s:
+        if self.stalled_s > self._stall_timeout_s:
             raise EngineDiedError(
-                f"the engine of model {self.model!r} hangs: no token for {stalled_s:.0f} s "
-                f"with {self._num_running} requests running"
+                f"the engine of model {self.model!r} hangs: no token for {self.stalled_s:.0f} s "
+                f"with {self.num_running} requests running"
             )
 
     def stop(self) -> None:
@@ -223,6 +229,7 @@ class Engine:
     async def _count_tokens(self, prompt: str, sampling: Sampling) -> int:
         key = sampling.system_prompt, prompt, sampling.output_mode
         if key not in self._prompt_tokens:
+            self._refuse_endless(prompt)
             with our_errors(self.model):
                 rendered = await self._render([], prompt, sampling)
             if len(self._prompt_tokens) >= MAX_PROMPTS:
@@ -230,6 +237,24 @@ class Engine:
             # An encoder-decoder model's prompt is not in the context of what it writes.
             self._prompt_tokens[key] = len(rendered.get("prompt_token_ids", ()))
         return self._prompt_tokens[key]
+
+    def _refuse_endless(self, prompt: str) -> None:
+        """
+        Refuse a prompt that no token is long enough for.
+
+        Tokenizing takes seconds per million characters and holds Python's lock: a worker that is
+        held up by a prompt of a whole row would be taken for dead, and all it has with it.
+        """
+        per_token = getattr(self._llm.tokenizer, "max_chars_per_token", None)
+        if per_token is None:
+            return  # a tokenizer that vLLM knows as little of
+        most = self._llm.model_config.max_model_len * per_token
+        if len(prompt) > most:
+            raise RejectError(
+                Reason.REQUEST_REFUSED,
+                f"the prompt has {len(prompt):,} characters; the context holds {most:,} at most, "
+                "whatever they are.",
+            )
 
     async def _render(self, images: "list[Image]", prompt: str, sampling: Sampling) -> Any:
         """Apply the model's own chat template and image processor."""
@@ -244,12 +269,12 @@ class Engine:
 
     async def _final_output(self, rendered: Any, parameters: Any, request_id: str) -> Any:
         output = None
-        self._num_running += 1
+        self.num_running += 1
         try:
             async for output in self._llm.generate(rendered, parameters, request_id):  # noqa: B007
                 pass
         finally:
-            self._num_running -= 1
+            self.num_running -= 1
         if output is None:
             raise TransientError("the engine ended a request without output")
         self._num_ended_tokens += len(output.outputs[0].token_ids)

@@ -89,6 +89,14 @@ def is_cpu_build() -> bool:
     return _is_cpu_torch()
 
 
+def torch_build() -> dict[str, Any] | None:
+    """Return what torch says it is built for (`cuda`, `hip`), unimported; None where there is none."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    return runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+
+
 def prefix_log_lines(prefix: str) -> None:
     """Let the log lines of vLLM, here and in the processes it starts, begin so."""
     os.environ["VLLM_LOGGING_PREFIX"] = prefix
@@ -115,11 +123,8 @@ def step_around_broken_extensions() -> None:
 
 def _is_cpu_torch() -> bool:
     """Whether torch is built without CUDA and ROCm."""
-    spec = find_spec("torch")
-    if spec is None or spec.origin is None:
-        return False
-    build = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
-    return build.get("cuda") is None and build.get("hip") is None
+    build = torch_build()
+    return build is not None and build.get("cuda") is None and build.get("hip") is None
 
 
 def _weight_bytes(model: str) -> float:

@@ -29,6 +29,28 @@ TRANSIENT_ERRNOS = {
 }
 
 
+def place_of(reference: str, root: Path, *, is_confined: bool) -> Path:
+    """
+    Return the path that a reference names; one without links where it must not leave the root.
+
+    Raises:
+        ImageError: It leaves the root, whether there is anything or not: who may not read a file
+            need not learn that it exists.
+
+    """
+    path = root / reference
+    if not is_confined:
+        return path
+    try:
+        place = path.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return path  # no file can have this name, and opening it says why
+    if not place.is_relative_to(root.resolve()):
+        message = f"leads out of --image-root {str(root)!r}, which --confine-images forbids."
+        raise ImageError(Reason.IMAGE_OUTSIDE, message)
+    return place
+
+
 def open_file(path: Path) -> BinaryIO:
     """
     Open a regular file for reading; the caller closes it.

@@ -35,16 +35,19 @@ class GPU:
         return "-".join(self.uuid.lower().split("-")[:2]) if self.number is None else f"gpu{self}"
 
 
-def choose(words: str) -> list[GPU]:
+def choose(words: str, *, timeout_s: float = LIST_TIMEOUT_S) -> list[GPU]:
     """
     Return the GPUs that `--gpus` names, in its order.
+
+    Args:
+        timeout_s: What the driver may take to list them.
 
     Raises:
         UsageError: It names one that is not here, or not for us, or twice.
         UnavailableError: There is none here, or none for us.
 
     """
-    gpus = _usable(_listed())
+    gpus = _usable(_listed(timeout_s))
     if words.strip() == "all":
         return gpus
     chosen: list[GPU] = []
@@ -67,9 +70,9 @@ def environment_of(gpus: Sequence[GPU]) -> dict[str, str]:
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", VISIBLE: ",".join(map(str, gpus))}
 
 
-def _listed() -> list[GPU]:
+def _listed(timeout_s: float) -> list[GPU]:
     """List what the driver has: the parts of a GPU that is split, otherwise the GPU."""
-    said = _ask_driver()
+    said = ask_driver(LIST_COMMAND, timeout_s=timeout_s)
     gpus: list[GPU] = []
     for number, uuid in LINE.findall(said):
         if not number and gpus and gpus[-1].number is not None:
@@ -82,17 +85,24 @@ def _listed() -> list[GPU]:
     return gpus
 
 
-def _ask_driver() -> str:
+def ask_driver(command: Sequence[str], *, timeout_s: float) -> str:
+    """
+    Return all that `nvidia-smi` says when it is called so.
+
+    Raises:
+        UnavailableError: It is not here, or it hangs.
+
+    """
     try:
         # A GPU that fell off the bus is an error to it, with the others listed all the same.
         done = subprocess.run(  # noqa: S603 - our own command
-            LIST_COMMAND,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            timeout=LIST_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
     except OSError as error:
@@ -102,7 +112,7 @@ def _ask_driver() -> str:
         ) from error
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(
-            f"--gpus: nvidia-smi does not answer in {LIST_TIMEOUT_S:.0f} s: the driver hangs."
+            f"--gpus: nvidia-smi does not answer in {timeout_s:.0f} s: the driver hangs."
         ) from error
     return done.stdout
 

@@ -1,7 +1,7 @@
 """
 Images for the model: references in, RGB images within a pixel budget out.
 
-    reference -> files.open_file -> read_header -> decode: to_colour -> scale -> on_white -> upright
+    reference -> files.place_of, open_file -> read_header -> decode: to_colour -> scale -> on_white -> upright
 
 Input files are hostile until proven otherwise. Whatever is wrong with one is an `ImageError` with
 its reason, except trouble that may pass, which is a `TransientError`.
@@ -12,7 +12,8 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +23,7 @@ from PIL.ExifTags import Base as ExifTag
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from contextvqa.errors import ImageError, Reason, RecordError, TransientError
-from worker.files import TRANSIENT_ERRNOS, open_file
+from worker.files import TRANSIENT_ERRNOS, open_file, place_of
 from worker.pixel_budget import MAX_ASPECT, PixelShare, fit
 from worker.scaling import scale
 
@@ -38,6 +39,21 @@ DECODE_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
     *(AttributeError, AssertionError, RuntimeError, MemoryError, struct.error, zlib.error),
 )
+
+#: Bytes that tell a format.
+SIGNATURE_BYTES = 16
+#: How files begin that are taken for images, in lower case.
+SIGNATURES = {
+    b"<!doctype html": "an HTML page",
+    b"<html": "an HTML page",
+    b"<svg": "SVG",
+    b"<?xml": "XML, maybe SVG",
+    b"%pdf": "a PDF",
+    b"%!ps": "PostScript",
+    b"version https://": "a pointer of Git LFS, whose file was not fetched",
+    b"pk\3\4": "a ZIP archive",
+    b"\x1f\x8b": "a gzip file",
+}
 
 #: Modes that `Image.convert` turns into RGB or RGBA with the right colours.
 COLOUR_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"}
@@ -61,7 +77,12 @@ PILLOW_WARNINGS: tuple[object, ...] = ("ignore", None, Warning, re.compile(r"PIL
 
 
 def load_images(
-    references: Sequence[str], *, root: Path, max_image_px: int, share: PixelShare
+    references: Sequence[str],
+    *,
+    root: Path,
+    is_confined: bool = False,
+    max_image_px: int,
+    share: PixelShare,
 ) -> list[Image.Image]:
     """
     Decode the images of one record for the model.
@@ -70,6 +91,8 @@ def load_images(
 
     Args:
         references: Paths. Relative ones start from *root*.
+
+        is_confined: Whether none may lead out of *root*.
 
         max_image_px: Most pixels an image may have before it shrinks.
 
@@ -88,8 +111,9 @@ def load_images(
 
     """
     configure_pillow(max_image_px)
+    place = partial(place_of, root=root, is_confined=is_confined)
     return [
-        load_image(reference, path=root / reference, max_image_px=max_image_px, share=share)
+        load_image(reference, place=place, max_image_px=max_image_px, share=share)
         for reference in references
     ]
 
@@ -109,10 +133,12 @@ def configure_pillow(max_image_px: int) -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def load_image(reference: str, *, path: Path, max_image_px: int, share: PixelShare) -> Image.Image:
+def load_image(
+    reference: str, *, place: Callable[[str], Path], max_image_px: int, share: PixelShare
+) -> Image.Image:
     """Decode one image into its share of pixels. Raises as `load_images` does."""
     try:
-        with open_file(path) as file:
+        with open_file(place(reference)) as file:
             return decode(read_header(file, max_image_px), share)
     except (RecordError, Image.DecompressionBombError, *DECODE_ERRORS) as error:
         raise explain(error, f"image {reference!r}") from error
@@ -177,14 +203,30 @@ def decoded_px(image: Image.Image) -> int:
 def unidentified(file: BinaryIO) -> tuple[Reason, str]:
     """Tell a file that begins as an image from one that is something else."""
     file.seek(0)
-    start = file.read(16)
+    start = file.read(SIGNATURE_BYTES)
     # Padded, because Pillow's tests index into it.
-    padded = start.ljust(16, b"\0")
+    padded = start.ljust(SIGNATURE_BYTES, b"\0")
     accepts = [Image.OPEN[name][1] for name in FORMATS]
     if any(accept is not None and accept(padded) for accept in accepts):
         return Reason.IMAGE_DAMAGED, "is damaged or cut off: its header makes no sense."
-    found = f"begins with {start!r}" if start else "is empty"
-    return Reason.IMAGE_NOT_AN_IMAGE, f"is no image of a known format: the file {found}."
+    return Reason.IMAGE_NOT_AN_IMAGE, f"is no image of a known format: {kind_of(start)}."
+
+
+def kind_of(start: bytes) -> str:
+    """
+    Say what kind of file begins so.
+
+    Never the bytes themselves: the message lands in rejects.jsonl and in Redis, and a reference may
+    lead to a password, a key or whatever else the worker can read.
+    """
+    folded = start.lstrip().lower()
+    for signature, kind in SIGNATURES.items():
+        if folded.startswith(signature):
+            return kind
+    if not start:
+        return "the file is empty"
+    is_text = all(byte in b"\t\n\r" or byte >= ord(" ") for byte in start)
+    return "text" if is_text else "its first bytes are those of none"
 
 
 def decode(image: Image.Image, share: PixelShare) -> Image.Image:

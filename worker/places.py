@@ -53,7 +53,7 @@ def places_of(devices: Devices, *, tensor_parallel_size: int) -> list[Place]:
     """
     if devices.gpus is not None:
         _require_build("--gpus", is_cpu=False)
-        return _gpu_places(gpus.choose(devices.gpus), tensor_parallel_size)
+        return gpu_places(gpus.choose(devices.gpus), tensor_parallel_size)
     if devices.cpus:
         _require_build("--cpus", is_cpu=True)
         return _cpu_places(devices.cpus)
@@ -69,7 +69,14 @@ def _require_build(flag: str, *, is_cpu: bool) -> None:
         )
 
 
-def _gpu_places(chosen: Sequence[gpus.GPU], size: int) -> list[Place]:
+def gpu_places(chosen: Sequence[gpus.GPU], size: int) -> list[Place]:
+    """
+    Return a place for each group of so many GPUs, in the order given.
+
+    Raises:
+        UsageError: They cannot be shared out so.
+
+    """
     if len(chosen) % size:
         raise UsageError(
             f"--gpus names {len(chosen)} GPUs ({', '.join(map(str, chosen))}), which cannot be "

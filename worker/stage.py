@@ -16,6 +16,7 @@ from contextvqa.records import Generation, ImageRecord, derive_seed
 from contextvqa.settings import Guards, Images
 from worker.decoders import ImageLoader
 from worker.engine import Engine
+from worker.meter import GenerateMeter
 from worker.watch import MemoryWatch
 from worker.window import Window
 
@@ -34,6 +35,7 @@ class Generate:
         self.decoders = decoders
         self.runs = runs
         self.images = images
+        self.meter = GenerateMeter()
         self._memory = MemoryWatch(guards.max_memory_gb, lambda: memory_bytes(os.getsid(0)))
         self._worker = ""
         self._window = Window(engine.options.max_in_flight)
@@ -81,17 +83,19 @@ class Generate:
         share = await self.engine.share_of_image(
             prompt, sampling, len(record.image), max_record_px=self.images.max_record_px
         )
-        images = await self.decoders.load(record.image, share)
+        with self.meter.decoding():
+            images = await self.decoders.load(record.image, share)
         seed = derive_seed(record.key, record.attempt)
         asked_at = time.monotonic()
         self._window.note_arrival(asked_at - claim.claimed_at)
-        written = await self.engine.generate(
-            images=images,
-            prompt=prompt,
-            sampling=sampling,
-            seed=seed,
-            request_id=claim.execution.id,
-        )
+        with self.meter.asking():
+            written = await self.engine.generate(
+                images=images,
+                prompt=prompt,
+                sampling=sampling,
+                seed=seed,
+                request_id=claim.execution.id,
+            )
         generation = Generation(
             record=record,
             text=written.text,
@@ -107,6 +111,7 @@ class Generate:
             queue_s=claim.queue_s,
             crashes=claim.job.crash_count,
         )
+        self.meter.note(generation)
         return Finished(follow_ups=(refine_job(generation),))
 
     def check(self) -> None:

@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.feeds.program import SAMPLING, Request, engine_arguments, main, messages
+from benchmarks.feeds.program import SAMPLING, Model, Request, main, messages
 from contextvqa.settings import Sampling
 from worker.engine import sampling_parameters
 
 
 @contextmanager
-def load() -> Iterator[Any]:
+def load(model: Model) -> Iterator[Any]:
     """Load the engine; end its process afterwards."""
-    arguments = engine_arguments()
+    arguments = model.engine_arguments()
     from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - takes seconds
     from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 

@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.feeds.program import SAMPLING, Request, engine_arguments, main, messages
+from benchmarks.feeds.program import SAMPLING, Model, Request, main, messages
 from worker.engine import sampling_parameters
 
 
 @contextmanager
-def load() -> Iterator[Any]:
+def load(model: Model) -> Iterator[Any]:
     """Load the engine, which lives in this process."""
-    arguments = engine_arguments()
+    arguments = model.engine_arguments()
     from vllm import LLM  # noqa: PLC0415 - takes seconds, and what stands above before it
 
     yield LLM(**arguments)

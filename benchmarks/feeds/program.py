@@ -13,20 +13,37 @@ import orjson
 from PIL import Image
 
 from benchmarks.flags import MODEL
-from benchmarks.processes import cpu_s_of
+from benchmarks.processes import cpu_s_of, python_command
 from contextvqa.records import derive_seed
 from contextvqa.settings import Engine, Guards, Sampling
 from producer.rows import BadRow, read_rows
 from worker.conversation import Part, conversation
 from worker.engine import Engine as VLLMEngine
 
-#: The worker's own defaults. The number of sequences is named because vLLM's differs by platform.
-OPTIONS = Engine(engine=("max_num_seqs=128",))
 SAMPLING = Sampling()
 #: Name of the file with what a program leaves, in the directory that it is given.
 LEFT = "left.json"
 
 Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """What writes: a model, and how its engine is set up."""
+
+    path: Path
+    options: Engine
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """Prepare this process for vLLM, and return what our worker gives its engine."""
+        stall_timeout_s = Guards().stall_timeout_s
+        engine = VLLMEngine(str(self.path), self.options, stall_timeout_s=stall_timeout_s)
+        return engine.arguments()
+
+
+#: With the worker's own defaults. The number of sequences is named because vLLM's differs by
+#: platform.
+FLAGS = Model(path=MODEL, options=Engine(engine=("max_num_seqs=128",)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,9 +89,12 @@ def _request(row: Any, image_root: Path) -> Request:
     return Request(image=image_root / row.image[0], prompt=row.prompt, seed=derive_seed(row.key, 1))
 
 
-def engine_arguments() -> dict[str, Any]:
-    """Prepare this process for vLLM, and return what our worker gives its engine."""
-    return VLLMEngine(str(MODEL), OPTIONS, stall_timeout_s=Guards().stall_timeout_s).arguments()
+def command(module: str, source: Path, directory: Path, model: Model) -> list[str]:
+    """Return the command line of a program of this package."""
+    engine = (f"--engine={argument}" for argument in model.options.engine)
+    return python_command(
+        f"benchmarks.feeds.{module}", str(source), str(directory), f"--model={model.path}", *engine
+    )
 
 
 def messages(request: Request, image: Part, sampling: Sampling = SAMPLING) -> list[dict[str, Any]]:
@@ -83,14 +103,14 @@ def messages(request: Request, image: Part, sampling: Sampling = SAMPLING) -> li
 
 
 def main(
-    load: Callable[[], AbstractContextManager[Loaded]],
+    load: Callable[[Model], AbstractContextManager[Loaded]],
     plan: Callable[[Loaded, Sequence[Request], Path], Callable[[], Iterable[Any]]],
 ) -> None:
     """
     Load, write all texts, and leave what that took.
 
     Args:
-        load: Gives the engine; timed as loading.
+        load: Gives the engine of a model; timed as loading.
         plan: Does what does not count, and returns the call that does. It gets a directory to
             write to, and returns vLLM's request outputs.
 
@@ -98,9 +118,12 @@ def main(
     parser = argparse.ArgumentParser()
     parser.add_argument("source", type=Path)
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--engine", action="append", default=[])
     arguments = parser.parse_args()
+    model = Model(path=arguments.model, options=Engine(engine=tuple(arguments.engine)))
     began = time.monotonic()
-    with load() as engine:
+    with load(model) as engine:
         load_s = time.monotonic() - began
         feed = plan(engine, read_requests(arguments.source), arguments.directory)
         cpu_began, began = cpu_s_of(os.getpid()), time.monotonic()

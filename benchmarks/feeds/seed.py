@@ -14,8 +14,7 @@ from typing import Any
 import orjson
 
 from benchmarks.feeds.chat import load as load_llm
-from benchmarks.feeds.program import SAMPLING, Request, main, messages
-from benchmarks.flags import MODEL
+from benchmarks.feeds.program import SAMPLING, Model, Request, main, messages
 from worker.engine import sampling_parameters
 
 SEED = 42
@@ -23,12 +22,12 @@ QUESTION, ANSWER = "Question:", "Answer:"
 
 
 @contextmanager
-def load() -> Iterator[tuple[Any, Any]]:
+def load(model: Model) -> Iterator[tuple[Any, Any]]:
     """Load the engine, and the processor for its chat template."""
-    with load_llm() as llm:
+    with load_llm(model) as llm:
         from transformers import AutoProcessor  # noqa: PLC0415 - takes seconds, and vLLM before it
 
-        yield llm, AutoProcessor.from_pretrained(str(MODEL))
+        yield llm, AutoProcessor.from_pretrained(str(model.path))
 
 
 def plan(

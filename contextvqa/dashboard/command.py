@@ -1,22 +1,22 @@
 """`contextvqa dashboard`: rq-dashboard for our queues, made safe to leave running."""
 
-import errno
 import logging
 import signal
-import socket
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
-from contextvqa.errors import UnavailableError, UsageError
+from contextvqa.errors import UnavailableError
+from contextvqa.listening import listen, shown
 from contextvqa.logs.setup import configure_daemon
 from contextvqa.options import takes
 from contextvqa.passwords import read_password
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import say
 from contextvqa.queueing.connection import connect
+from contextvqa.queueing.roles import Role
 from contextvqa.redis_url import DEFAULT_REDIS_URL, address
 from contextvqa.settings import Listener, Logs, Store
 from contextvqa.storage.run_directory import RunDirectory
@@ -42,7 +42,10 @@ def command(*, name: str | None, store: Store, listener: Listener, logs: Logs) -
     url = _url_of(name, store)
     file = listener.password_file
     password = None if file is None else read_password(file, "--password-file")
-    with connect(url) as connection, _listen(listener) as listening:
+    with (
+        connect(url) as connection,
+        listen(listener.host, listener.port, option="--port") as listening,
+    ):
         app = create_app(
             connection,
             address=address(url or DEFAULT_REDIS_URL),
@@ -54,7 +57,7 @@ def command(*, name: str | None, store: Store, listener: Listener, logs: Logs) -
         )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         port = listening.getsockname()[1]
-        say(f"dashboard: http://{_shown(listener.host)}:{port}/ (Ctrl-C stops it)")
+        say(f"dashboard: http://{shown(listener.host)}:{port}/ (Ctrl-C stops it)")
         server.run()
 
 
@@ -63,31 +66,7 @@ def _url_of(run: str | None, store: Store) -> str | None:
         return store.server_url
     directory = RunDirectory(store.runs_dir, run)
     directory.check_exists()
-    return url_of_run(store.server_url, directory.redis_path)
-
-
-def _listen(listener: Listener) -> socket.socket:
-    """
-    Return a socket that listens.
-
-    Raises:
-        UnavailableError: The port is taken.
-        UsageError: This machine has no such address, or this user no right to the port.
-
-    """
-    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-    try:
-        return socket.create_server((listener.host, listener.port), family=family)
-    except OSError as error:
-        where = f"{_shown(listener.host)}:{listener.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise UnavailableError(f"{where} is in use; choose another --port.") from error
-        raise UsageError(f"cannot listen on {where}: {error.strerror}.") from error
-
-
-def _shown(host: str) -> str:
-    """Return a host as URLs write it."""
-    return f"[{host}]" if ":" in host else host
+    return url_of_run(store.server_url, directory.redis_path, Role.DASHBOARD)
 
 
 def _load(module: str) -> Any:

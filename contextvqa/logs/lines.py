@@ -10,9 +10,11 @@ import logging
 import os
 import socket
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 
+from contextvqa.errors import in_lines, visible
 from contextvqa.logs import context
 from contextvqa.redis_url import without_passwords
 
@@ -33,6 +35,14 @@ class TextFormatter(logging.Formatter):
         place = context.current().get("place")
         record.__dict__["place"] = f"[{place}] " if place else ""
         return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Keep an event on its line: a text from a job must neither forge one nor steer a terminal."""
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Return the lines of a traceback, which are below."""
+        return in_lines(super().formatException(ei).split("\n"))
 
 
 class JsonFormatter(logging.Formatter):

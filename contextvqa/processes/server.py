@@ -4,6 +4,7 @@ The embedded server: a Redis or Valkey of one run directory, reached over a Unix
 What stands in its directory, which nobody else may enter:
 
     appendonlydir/  every write of the run, synced once a second
+    users.acl       who may do what: one user per role, without passwords
     redis.log       what the server said, over all its starts
     redis.sock      here, or in the temporary directory where this path is too long for a socket
     lock            held by the server itself while it lives: two never share a directory
@@ -19,6 +20,7 @@ from typing import IO, Self
 from contextvqa.errors import UnavailableError
 from contextvqa.processes.server_program import find_server
 from contextvqa.processes.server_socket import ask, socket_path, url_of
+from contextvqa.queueing.roles import Role, users_acl
 
 #: Between two looks at a server that is on its way up or down.
 POLL_S = 0.01
@@ -56,14 +58,19 @@ class EmbeddedServer:
         self._socket = socket_path(self._directory)
         self._lock_path = self._directory / "lock"
         self._log_path = self._directory / "redis.log"
+        self._users_path = self._directory / "users.acl"
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where the server listens, in the form that `redis.from_url` reads."""
+        """Where the server listens, in the form that `redis.from_url` reads; may do anything."""
         return url_of(self._socket)
+
+    def url_for(self, role: Role) -> str:
+        """Return the same for the user of a role."""
+        return url_of(self._socket, role)
 
     def start(self) -> None:
         """
@@ -127,8 +134,10 @@ class EmbeddedServer:
             time.sleep(POLL_S)
 
     def _launch(self, lock: IO[bytes]) -> subprocess.Popen[bytes]:
+        # Whoever can open the socket is this user, from whom no password here would keep anything.
+        self._users_path.write_text(users_acl("on nopass ~* &* +@all", lambda _: "nopass"))
         command = [str(find_server()), "--dir", str(self._directory)]
-        command += ["--unixsocket", str(self._socket)]
+        command += ["--unixsocket", str(self._socket), "--aclfile", str(self._users_path)]
         for name, value in OPTIONS.items():
             command += [f"--{name}", value]
         with self._log_path.open("ab") as log:

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from contextvqa.errors import UnavailableError
-from contextvqa.queueing.connection import MIN_VERSION
 
+#: Older servers cannot read `users.acl`.
+MIN_VERSION = (7, 0)
 #: `--version` only prints.
 VERSION_TIMEOUT_S = 10.0
 

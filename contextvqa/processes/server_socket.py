@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from contextvqa.errors import UnavailableError
+from contextvqa.queueing.roles import Role
 
 #: `sun_path` holds 108 bytes with its closing zero.
 MAX_SOCKET_PATH_BYTES = 107
@@ -17,13 +18,14 @@ MAX_SOCKET_PATH_BYTES = 107
 ANSWER_TIMEOUT_S = 1.0
 
 
-def url_of_run(redis_url: str | None, directory: Path) -> str | None:
+def url_of_run(redis_url: str | None, directory: Path, role: Role) -> str | None:
     """
     Return where a run's server is: the one that was asked for, else the run's embedded one.
 
     Args:
         redis_url: None where the user named none.
         directory: `<run directory>/redis`.
+        role: Whose user of the embedded server it is for.
 
     Returns:
         None for a run that never had an embedded server.
@@ -35,13 +37,12 @@ def url_of_run(redis_url: str | None, directory: Path) -> str | None:
     """
     if redis_url is not None or not directory.exists():
         return redis_url
-    url = running_url(directory)
-    if url is None:
+    if running_url(directory) is None:
         raise UnavailableError(
             f"the embedded server of {directory.parent} is not running; `contextvqa run` starts "
             "it, or name another with --redis-url."
         )
-    return url
+    return url_of(socket_path(directory.resolve()), role)
 
 
 def running_url(directory: Path) -> str | None:
@@ -70,9 +71,10 @@ def _private_directory() -> Path:
     return directory
 
 
-def url_of(path: Path) -> str:
-    """Return the URL of a socket, in the form that `redis.from_url` reads."""
-    return f"unix://{quote(os.fsencode(path))}?db=0"
+def url_of(path: Path, role: Role | None = None) -> str:
+    """Return the URL of a socket for a role's user, in the form that `redis.from_url` reads."""
+    user = f"{role}@" if role else ""
+    return f"unix://{user}{quote(os.fsencode(path))}?db=0"
 
 
 def ask(path: Path, command: bytes) -> bytes:

@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -29,6 +30,7 @@ from contextvqa.logs.context import about, enter, note
 from contextvqa.queueing.bookkeeping import LEASE_S
 from contextvqa.queueing.claims import WORKER_TTL_S, Claims
 from contextvqa.queueing.executor import Executor
+from contextvqa.queueing.meter import Hold, Meter
 from contextvqa.queueing.outcomes import Claim, Outcome, Returned, crashed
 from contextvqa.queueing.queues import MAX_IN_FLIGHT, OrjsonSerializer, rq_queue
 from contextvqa.queueing.reaper import Reaper, process_identity
@@ -88,6 +90,7 @@ class ConcurrentWorker(BaseWorker):
         )
         self.recovery = Recovery(self.claims, daemon.max_crashes)
         self.reaper = Reaper(self.claims, self.recovery)
+        self.meter = Meter(stage.queue, name)
         #: Claims from claim to settled, with the task that executes each.
         self.in_flight: dict[Claim, asyncio.Task[Outcome]] = {}
         self.num_settled = 0
@@ -103,7 +106,12 @@ class ConcurrentWorker(BaseWorker):
         self._unsettled = asyncio.Event()
         self._stopping = asyncio.Event()
         self._redis = RedisThread()
-        self._executor = Executor(stage, self.claims, self._redis, daemon)
+        self._executor = Executor(stage, self.claims, self._redis, self.meter, daemon)
+
+    def _set_ip_address(self, connection: redis.Redis) -> None:
+        # A user who has no right to that lacks others too, and is told so by an error.
+        with warnings.catch_warnings(action="ignore"):
+            super()._set_ip_address(connection)
 
     async def serve(self) -> None:
         """
@@ -116,6 +124,8 @@ class ConcurrentWorker(BaseWorker):
         if self.lifetime.until_stdin_closes:
             threading.Thread(target=_stop_at_stdin_end, name="stdin", daemon=True).start()
         note(worker=self.name, stage=self.stage.queue)
+        # Nothing to put back yet; but who has no right to is told so before an engine is loaded.
+        await self._redis.call(self.recovery.put_back, self.claims.claimed_key)
         await self.stage.start(self.name)
         try:
             await self._startup()
@@ -148,6 +158,7 @@ class ConcurrentWorker(BaseWorker):
             loop.add_signal_handler(signum, self.request_stop, signum)
         self._max_in_flight = self.stage.max_in_flight
         await self._redis.call(self._register)
+        self.meter.hold = Hold.CLAIMING
         log.info("ready: worker %s on queue %s", self.name, self.stage.queue)
 
     async def _main_loop(self) -> None:
@@ -181,6 +192,7 @@ class ConcurrentWorker(BaseWorker):
         while not self._stopping.is_set():
             limit = self._free_slots()
             claimed = await self._claim(limit) if limit else []
+            self.meter.hold = self._hold(has_room=limit > 0, has_claimed=bool(claimed))
             if claimed:
                 poll_s = POLL_S[0]
                 continue
@@ -191,7 +203,10 @@ class ConcurrentWorker(BaseWorker):
             poll_s = min(poll_s * 2, POLL_S[1])
 
     async def _claim(self, limit: int) -> list[Claim]:
+        self.meter.hold = Hold.CLAIMING
+        began = time.monotonic()
         claimed = await self._redis.call(self.claims.claim, limit, len(self.in_flight))
+        self.meter.note_claims(len(claimed), began)
         for claim in claimed:
             self._num_executing += 1
             execution = self._executor.execute(claim)
@@ -208,6 +223,22 @@ class ConcurrentWorker(BaseWorker):
             return 0
         self._max_in_flight = self.stage.max_in_flight
         return max(0, min(self._max_in_flight - self._num_executing, BATCH))
+
+    def _hold(self, *, has_room: bool, has_claimed: bool) -> Hold:
+        """Return why there is not more in flight after this turn of the claiming."""
+        if self._is_suspended:
+            return Hold.SUSPENDED
+        if not has_room:
+            is_alone = any(claim.is_suspect for claim in self.in_flight)
+            return Hold.SUSPECTS if is_alone else Hold.WINDOW
+        holds = {
+            Hold.CLAIMING: has_claimed,
+            Hold.REFINE_BACKLOG: self.claims.next_watermark.is_holding,
+            Hold.PAUSED: self.claims.paused,
+            Hold.QUEUE_EMPTY: self.claims.is_queue_empty,
+        }
+        # Else what was taken went back: suspects, which wait until nothing else is in flight.
+        return next((hold for hold, is_so in holds.items() if is_so), Hold.SUSPECTS)
 
     def _say_if_holding(self) -> None:
         """Say when claiming stops because the next stage lags behind, and when it goes on."""
@@ -262,7 +293,9 @@ class ConcurrentWorker(BaseWorker):
         while self._settlements:
             batch = self._settlements[:BATCH]
             del self._settlements[:BATCH]
+            began = time.monotonic()
             lost = await self._redis.call(self.claims.settle, batch)
+            self.meter.note_settled(batch, lost, began)
             for claim in lost:
                 with about(claim.log_fields):
                     log.warning("dropped: %s now belongs to another execution", claim.job.id)
@@ -290,6 +323,7 @@ class ConcurrentWorker(BaseWorker):
 
     async def _drain(self) -> None:
         """Let what is in flight end within the drain timeout."""
+        self.meter.hold = Hold.DRAINING
         deadline = time.monotonic() + self.daemon.drain_timeout_s
         while self.in_flight and time.monotonic() < deadline and not self._is_forced:
             await self._wait_for_wake(deadline - time.monotonic())
@@ -315,6 +349,7 @@ class ConcurrentWorker(BaseWorker):
         self._is_suspended = bool(is_suspended(self.connection))
         self.recovery.take_back_strays(self.executions_key)
         reaped = self.reaper.reap()
+        self.meter.note_reaped(reaped)
         if reaped:
             log.info("reaped: %d jobs of dead workers are back in the queue", reaped)
         resumed = self.recovery.bring_back()

@@ -5,11 +5,20 @@ import logging
 import random
 
 from redis import RedisError
+from redis.exceptions import NoPermissionError
 
-from contextvqa.errors import ContextVQAError, Reason, RejectError, RunError, TransientError
+from contextvqa.errors import (
+    ContextVQAError,
+    Reason,
+    RejectError,
+    RunError,
+    TransientError,
+    UnavailableError,
+)
 from contextvqa.queueing.breaker import Breaker
 from contextvqa.queueing.claims import Claims
 from contextvqa.queueing.jobs import FUNCTIONS, Content, record_in, run_and_key
+from contextvqa.queueing.meter import Meter
 from contextvqa.queueing.outcomes import (
     Claim,
     Outcome,
@@ -37,10 +46,13 @@ RUN_DIRECTORY = "run_directory"
 class Executor:
     """Executes the jobs that one worker claimed."""
 
-    def __init__(self, stage: Stage, claims: Claims, redis: RedisThread, daemon: Daemon) -> None:
+    def __init__(
+        self, stage: Stage, claims: Claims, redis: RedisThread, meter: Meter, daemon: Daemon
+    ) -> None:
         self.stage = stage
         self.claims = claims
         self.redis = redis
+        self.meter = meter
         self.daemon = daemon
         self.breaker = Breaker(daemon.breaker_window, daemon.breaker_share)
         #: Runs on their way to be paused.
@@ -66,6 +78,9 @@ class Executor:
             return Returned()
         except ContextVQAError:
             raise
+        except NoPermissionError as error:
+            # Nor will it be another time, of any record.
+            raise UnavailableError(f"Redis refuses a command: {error}") from error
         except RedisError as error:
             # Not the record's fault, nor the run's: whoever settles this waits for Redis.
             log.warning("returned: %s: Redis does not answer: %s", claim.job.id, error)
@@ -106,7 +121,11 @@ class Executor:
                 claim.job.id,
                 message,
             )
-            await asyncio.sleep(wait_s)
+            self.meter.num_waiting += 1
+            try:
+                await asyncio.sleep(wait_s)
+            finally:
+                self.meter.num_waiting -= 1
             return Retried()
         text = f"failed {claim.job.retry_count + 1} times, at last: {message}"
         return rejected(claim, self.stage.queue, Reason.RETRIES_EXHAUSTED, text)

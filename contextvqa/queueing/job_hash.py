@@ -139,10 +139,10 @@ def reading(job_ids: Sequence[str]) -> list[tuple[str, ...]]:
     return [("HMGET", job_key(job_id), *JobFields._fields) for job_id in job_ids]
 
 
-def count(value: bytes | None) -> int:
-    """Return a counter of ours in a job's hash, 0 where it never counted."""
+def count(value: bytes | None, *, most: int = MAX_COUNT) -> int:
+    """Return a counter in a hash, 0 where it never counted."""
     try:
-        return min(max(int(value or 0), 0), MAX_COUNT)
+        return min(max(int(value or 0), 0), most)
     except ValueError:
         return 0
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from rq.job import JobStatus
 
 from contextvqa.errors import Reason, RejectError
-from contextvqa.queueing.job_hash import Execution, StoredJob
+from contextvqa.queueing.job_hash import MAX_COUNT, Execution, StoredJob
 from contextvqa.queueing.jobs import (
     Content,
     JobSpec,
@@ -141,6 +141,9 @@ def _check_name(claim: Claim, record: ImageRecord) -> None:
     if run_and_key(claim.job.id) != (record.run, record.key):
         message = f"the job carries record {record.key} of run {record.run!r}, its id names another"
         raise RejectError(Reason.MALFORMED, message)
+    if record.attempt > MAX_COUNT:
+        # Where counting ends, one forged line would end `retry` for all.
+        raise RejectError(Reason.MALFORMED, f"the job is of attempt {record.attempt:,}")
 
 
 def crashed(claim: Claim, stage: str, max_crashes: int) -> Outcome:

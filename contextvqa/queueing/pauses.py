@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 import orjson
 import redis
 
+from contextvqa.errors import RejectError
 from contextvqa.queueing.queues import PAUSED
+from contextvqa.records import from_payload
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,4 +59,12 @@ def resume(connection: redis.Redis, run: str) -> bool:
 def pause_of(connection: redis.Redis, run: str) -> Pause | None:
     """Return why a run is paused; None for one that is not."""
     data = connection.hget(PAUSED, run)
-    return Pause(**orjson.loads(data)) if data is not None else None
+    if data is None:
+        return None
+    try:
+        return from_payload(orjson.loads(data), Pause)
+    except (ValueError, RejectError) as error:
+        # It is paused all the same: daemons look at the name alone.
+        return Pause(
+            reason="unreadable", message=f"no pause of this version: {error}", by="?", at="?"
+        )

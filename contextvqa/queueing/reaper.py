@@ -19,6 +19,8 @@ from contextvqa.queueing.transactions import ask
 STEADY_S = 10.0
 #: Seconds between two looks that are regular: three beats.
 REGULAR_S = 9.0
+#: Of a 64-bit process id. Python refuses to read a number of thousands.
+MAX_PID_DIGITS = 20
 #: Looks between two sweeps for executions of workers that nobody knows of.
 SWEEP_LOOKS = 20
 
@@ -99,7 +101,8 @@ class Reaper:
 
     def _has_gone(self, process: str) -> bool:
         pid, _, host = process.partition("@")
-        return host == self._host and pid.isdecimal() and not is_running(int(pid))
+        is_pid = pid.isdecimal() and len(pid) <= MAX_PID_DIGITS
+        return host == self._host and is_pid and not is_running(int(pid))
 
     def _abandoned_lists(self, dead: Collection[str]) -> list[str]:
         """List the claimed lists of these workers, and of workers that nobody knows of."""

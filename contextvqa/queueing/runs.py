@@ -7,7 +7,7 @@ from typing import Any, cast
 import redis
 from redis.client import Pipeline
 
-from contextvqa.errors import TransientError, UsageError
+from contextvqa.errors import RejectError, RunError, TransientError, UsageError
 from contextvqa.queueing.job_hash import text_of
 from contextvqa.queueing.queues import pending_key, prompts_key, run_key
 from contextvqa.queueing.transactions import RedisCommand, ask, transact
@@ -41,8 +41,8 @@ class Runs:
 
         def write(pipeline: Pipeline, replies: list[Any]) -> None:
             data, num_pending = replies
-            other = RunConfig.decode(data) if data is not None and num_pending else config
-            if other.uid != config.uid:
+            other = _decoded(data, config.run) if data is not None and num_pending else config
+            if other is not None and other.uid != config.uid:
                 raise UsageError(
                     f"another run {config.run!r}, begun at {other.created_at}, is on its way on "
                     "this Redis server; choose another --run name, or its --runs-dir."
@@ -94,6 +94,7 @@ class Runs:
 
         Raises:
             TransientError: Redis does not have them (any more): `enqueue` writes them again.
+            RunError: What it has is no configuration of this run.
             redis.RedisError: Redis does not answer, which tells nothing of the record.
 
         """
@@ -126,7 +127,12 @@ class Runs:
         data = self._field(run_key(run), "config")
         if data is None:
             raise TransientError(f"Redis has no configuration of run {run!r}; enqueue it again")
-        config = RunConfig.decode(data)
+        config = _decoded(data, run)
+        if config is None:
+            raise RunError(
+                f"what Redis holds in {run_key(run)} is no configuration of run {run!r} of this "
+                "version; enqueue the run's input again, which writes it"
+            )
         self._configs[run] = time.monotonic(), config
         return config
 
@@ -134,12 +140,31 @@ class Runs:
         place = (record.run, record.prompt_digest)
         if place not in self._prompts:
             data = self._field(prompts_key(record.run), record.prompt_digest)
-            if data is None:
+            prompt = None if data is None else _text_of_digest(data, record.prompt_digest)
+            if prompt is None:
                 raise TransientError(
                     f"Redis has no prompt {record.prompt_digest}; enqueue it again"
                 )
-            self._prompts[place] = data.decode("utf-8", "surrogatepass")
+            self._prompts[place] = prompt
         return self._prompts[place]
+
+
+def _decoded(data: bytes, run: str) -> RunConfig | None:
+    """Return the configuration of a run; None where somebody wrote something else there."""
+    try:
+        config = RunConfig.decode(data)
+    except (ValueError, RejectError):
+        return None
+    return config if config.run == run else None
+
+
+def _text_of_digest(data: bytes, digest: str) -> str | None:
+    """Return a stored prompt; None where it is another one than its digest names."""
+    try:
+        prompt = data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    return prompt if prompt_digest(prompt) == digest else None
 
 
 def _encode(prompt: str) -> bytes:

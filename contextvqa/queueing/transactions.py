@@ -13,6 +13,8 @@ import hiredis
 import redis
 from redis.client import Pipeline
 
+from contextvqa.queueing.refusals import refused
+
 T = TypeVar("T")
 RedisCommand = tuple[Any, ...]
 
@@ -31,7 +33,7 @@ def ask(
 
     """
     with _connection_of(client) as connection:
-        replies = _exchange(connection, commands)
+        replies = _exchange(client, connection, commands)
         return _checked(replies) if raise_on_error else replies
 
 
@@ -62,24 +64,24 @@ def transact(
     """
     with _connection_of(client) as connection:
         while True:
-            _, *replies = _checked(_exchange(connection, [("WATCH", *watched), *reads]))
+            _, *replies = _checked(_exchange(client, connection, [("WATCH", *watched), *reads]))
             # Never executed: only a list of commands, with redis-py's names for them.
             buffer = client.pipeline()
             outcome = write(buffer, replies)
-            if _commit(connection, [arguments for arguments, _ in buffer.command_stack]):
+            if _commit(client, connection, [arguments for arguments, _ in buffer.command_stack]):
                 return outcome
 
 
-def _commit(connection: Any, commands: Sequence[RedisCommand]) -> bool:
+def _commit(client: redis.Redis, connection: Any, commands: Sequence[RedisCommand]) -> bool:
     """Execute commands in a transaction; return whether no watched key had changed."""
-    *queued, executed = _exchange(connection, [("MULTI",), *commands, ("EXEC",)])
+    *queued, executed = _exchange(client, connection, [("MULTI",), *commands, ("EXEC",)])
     # The server says of each command whether it takes it, and of all what came of them: an
     # aborted EXEC names no cause, the command that was refused does.
     _checked(queued)
     _checked([executed])
     if executed is None:
         return False
-    _checked(executed)
+    _checked(_named(client, commands, executed))
     return True
 
 
@@ -97,10 +99,10 @@ def _connection_of(client: redis.Redis) -> Iterator[Any]:
         pool.release(connection)
 
 
-def _exchange(connection: Any, commands: Sequence[RedisCommand]) -> list[Any]:
+def _exchange(client: redis.Redis, connection: Any, commands: Sequence[RedisCommand]) -> list[Any]:
     """Send commands and read all of their replies, errors included."""
     connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
-    return [_read(connection) for _ in commands]
+    return _named(client, commands, [_read(connection) for _ in commands])
 
 
 def _read(connection: Any) -> Any:
@@ -108,6 +110,16 @@ def _read(connection: Any) -> Any:
         return connection.read_response()
     except redis.ResponseError as error:
         return error
+
+
+def _named(
+    client: redis.Redis, commands: Sequence[RedisCommand], replies: Sequence[Any]
+) -> list[Any]:
+    """Have each error among replies say which command it is of."""
+    return [
+        refused(client, reply, command) if isinstance(reply, redis.ResponseError) else reply
+        for command, reply in zip(commands, replies, strict=True)
+    ]
 
 
 def _checked(replies: list[Any]) -> list[Any]:

@@ -7,7 +7,8 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from contextvqa.errors import RunError, SinkError
@@ -16,6 +17,9 @@ from contextvqa.storage.key_index import KeyIndex
 
 #: What a file system says that has no locks.
 NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS})
+
+#: Called after each fsync, with the seconds that it took.
+OnSync = Callable[[float], None]
 
 
 class DurableFile:
@@ -27,8 +31,9 @@ class DurableFile:
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_sync: OnSync = lambda _: None) -> None:
         self.path = path
+        self._on_sync = on_sync
         self.index = KeyIndex(path)
         self._descriptor = _open(path)
         #: Bytes that this process has seen become durable.
@@ -103,6 +108,7 @@ class DurableFile:
         """
         if self._num_durable == self.index.offset:
             return
+        began = time.monotonic()
         try:
             os.fsync(self._descriptor)
         except OSError as error:
@@ -111,6 +117,7 @@ class DurableFile:
                 "made again: mend the disk or mount, and start again."
             )
             raise self._lost from error
+        self._on_sync(time.monotonic() - began)
         self._num_durable = self.index.offset
 
     def _take_back(self, begin: int) -> None:

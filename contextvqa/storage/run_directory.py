@@ -22,10 +22,16 @@ from pathlib import Path
 
 from contextvqa.errors import RejectError, UsageError
 from contextvqa.gates import Quality
-from contextvqa.run_config import DEFAULT_QUALITY, RunConfig, check_run_name
+from contextvqa.run_config import DEFAULT_QUALITY, RUN_NAME, RunConfig, check_run_name
 from contextvqa.settings import Sampling
 from contextvqa.storage.prompts import Prompts
 from contextvqa.storage.whole_file import write_whole
+
+
+def runs_in(runs_dir: Path) -> list[str]:
+    """Return the names of the runs that were begun in a directory, sorted."""
+    names = sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
+    return [name for name in names if RUN_NAME.fullmatch(name)]
 
 
 class RunDirectory:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contextvqa.errors import RunError
-from contextvqa.storage.durable_file import DurableFile
+from contextvqa.storage.durable_file import DurableFile, OnSync
 from contextvqa.storage.follower import failure
 from contextvqa.storage.key_index import entry_of
 from contextvqa.storage.run_directory import RunDirectory
@@ -45,12 +45,12 @@ class Sink:
 
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(self, directory: RunDirectory, on_sync: OnSync = lambda _: None) -> None:
         _check_exists(directory)
         with contextlib.ExitStack() as opened:
-            self._results = DurableFile(directory.results_path)
+            self._results = DurableFile(directory.results_path, on_sync)
             opened.callback(self._results.close)
-            self._rejects = DurableFile(directory.rejects_path)
+            self._rejects = DurableFile(directory.rejects_path, on_sync)
             opened.callback(self._rejects.close)
             _sync_directory(directory.path)
             opened.pop_all()

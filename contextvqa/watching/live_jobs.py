@@ -70,8 +70,8 @@ def look(connection: redis.Redis, run: str, key: str) -> RecordInRedis:
     """Return what Redis holds of a record now, seen at one moment but for its place in a queue."""
     ids = {kind: job_id(run, key, kind) for kind in Kind}
     reads = [("HMGET", job_key(name), "ended_at", "worker_name") for name in ids.values()]
-    is_pending, *replies = ask(
-        connection, [("SISMEMBER", pending_key(run), key), *reading(list(ids.values())), *reads]
+    (is_pending,), *replies = ask(
+        connection, [("SMISMEMBER", pending_key(run), key), *reading(list(ids.values())), *reads]
     )
     rows = zip(ids.items(), replies[: len(ids)], replies[len(ids) :], strict=True)
     jobs = [

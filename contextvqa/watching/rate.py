@@ -47,9 +47,8 @@ def recent_rate(results: Path) -> float | None:
             lines = file.read().split(b"\n")[1 if size > TAIL_BYTES else 0 : -1]
     except FileNotFoundError:
         return None
-    metas = [orjson.loads(line)["meta"] for line in lines]
     # Lines stand in the order of refining.
-    times = sorted(datetime.fromisoformat(m["generated_at"]) for m in metas if "generated_at" in m)
+    times = sorted(filter(None, map(_generated_at, lines)))
     if not times or time.time() - times[-1].timestamp() > STALE_S:
         return None
     # A run that was resumed has a gap that is no part of its rate.
@@ -57,6 +56,15 @@ def recent_rate(results: Path) -> float | None:
     recent = times[gaps[-1] if gaps else 0 :]
     elapsed_s = _seconds(recent[0], recent[-1])
     return round((len(recent) - 1) / elapsed_s, 2) if elapsed_s else None
+
+
+def _generated_at(line: bytes) -> datetime | None:
+    """Return when a line's text was written; None where it does not say, or says something else."""
+    try:
+        at = datetime.fromisoformat(orjson.loads(line)["meta"]["generated_at"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return at if at.tzinfo else None
 
 
 def _seconds(first: datetime, last: datetime) -> float:

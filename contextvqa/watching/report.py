@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 import msgspec
 import orjson
 
+from contextvqa.errors import in_lines, visible
 from contextvqa.queueing.queues import GENERATE
 from contextvqa.watching.funnel import FunnelState
 from contextvqa.watching.funnel_text import table
@@ -60,7 +61,7 @@ class Report:
             f"{worker.settled} settled"
             for worker in state.workers
         ]
-        return "\n".join([*lines, *table(self.funnel)])
+        return in_lines([*lines, *table(self.funnel)])
 
     def to_line(self) -> str:
         """Return it in one line, for whoever looks again and again."""
@@ -79,7 +80,7 @@ class Report:
         parts += [f"{reject.count} x {reason}" for reason, reject in rejects.items()]
         if state.paused:
             parts.append(f"paused: {state.paused.reason}")
-        return f"run {state.run}: {', '.join(parts)}"
+        return visible(f"run {state.run}: {', '.join(parts)}")
 
 
 def duration(seconds: int | None) -> str:

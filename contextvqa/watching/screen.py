@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from contextvqa.errors import visible
 from contextvqa.queueing.queues import GENERATE, REFINE
 from contextvqa.watching.report import Report, duration
 from contextvqa.watching.state import QueueState, RunState, WorkerState
@@ -29,7 +30,7 @@ def _panel(report: Report) -> Panel:
     state = report.state
     parts: list[RenderableType] = [_progress(report), Text(_counts(state))]
     if state.paused:
-        parts.append(Text(state.paused.advise(state.run), style="bold red"))
+        parts.append(Text(visible(state.paused.advise(state.run)), style="bold red"))
     if state.queues:
         parts += [Text(), _queues(state.queues)]
     if state.workers:
@@ -78,7 +79,7 @@ def _workers(workers: Sequence[WorkerState]) -> Table:
     alive = ", ".join(f"{number} on {queue}" for queue, number in num_alive.items())
     table = _table(f"workers alive: {alive}", "in flight", "of", "settled")
     for worker in workers[:MAX_ROWS]:
-        table.add_row(worker.name, *_numbers([worker]))
+        table.add_row(_plain(worker.name), *_numbers([worker]))
     if rest := workers[MAX_ROWS:]:
         table.add_row(f"and {len(rest)} more", *_numbers(rest))
     return table
@@ -99,8 +100,15 @@ def _rejects(rejects: Mapping[str, RejectCount], num_ended: int) -> Table:
     if rest := items[MAX_ROWS:]:
         shown.append((f"{len(rest)} other reasons", sum(reject.count for _, reject in rest)))
     for reason, count in shown:
-        table.add_row(reason, f"{count:,}", f"{count / num_ended:.1%}" if num_ended else "-")
+        table.add_row(
+            _plain(reason), f"{count:,}", f"{count / num_ended:.1%}" if num_ended else "-"
+        )
     return table
+
+
+def _plain(text: str) -> Text:
+    """Return what somebody may have written as it is: no markup, nothing that a terminal obeys."""
+    return Text(visible(text))
 
 
 _QUEUES = (GENERATE, REFINE)

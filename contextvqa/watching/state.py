@@ -3,15 +3,14 @@
 from dataclasses import dataclass, field
 
 import redis
-from rq.worker import BaseWorker
+from rq.worker_registration import REDIS_WORKER_KEYS
 
-from contextvqa.queueing.job_hash import count
+from contextvqa.queueing.job_hash import count, text_of
 from contextvqa.queueing.pauses import Pause, pause_of
 from contextvqa.queueing.queues import (
     GENERATE,
     MAX_IN_FLIGHT,
     REFINE,
-    OrjsonSerializer,
     rq_queue,
     worker_executions_key,
     worker_key,
@@ -22,6 +21,14 @@ from contextvqa.storage.follower import OnRead
 from contextvqa.storage.rejects import Rejects
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.funnel import Funnel, FunnelState
+
+#: What is read of a worker's hash, in this order. One that is gone has no birth.
+WORKER_FIELDS = (
+    *("birth", "queues", "state", MAX_IN_FLIGHT),
+    *("successful_job_count", "failed_job_count"),
+)
+#: No worker settles more.
+MAX_SETTLED = 10**12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,21 +166,34 @@ def _queue_state(name: str, connection: redis.Redis) -> QueueState:
 
 
 def _workers(connection: redis.Redis) -> tuple[WorkerState, ...]:
-    workers = BaseWorker.all(connection=connection, serializer=OrjsonSerializer)
-    workers.sort(key=lambda worker: worker.name)
-    reads: list[RedisCommand] = []
-    for worker in workers:
-        reads.append(("SCARD", worker_executions_key(worker.name)))
-        reads.append(("HGET", worker_key(worker.name), MAX_IN_FLIGHT))
-    replies = iter(ask(connection, reads))
+    # Not by rq's own `all`, which fails as a whole where one of the hashes is not a worker's.
+    keys = sorted(map(text_of, connection.smembers(REDIS_WORKER_KEYS)))
+    names = [key.removeprefix(worker_key("")) for key in keys]
+    reads: list[RedisCommand] = [("HMGET", key, *WORKER_FIELDS) for key in keys]
+    reads += [("SCARD", worker_executions_key(name)) for name in names]
+    replies = ask(connection, reads, raise_on_error=False)
+    rows, numbers = replies[: len(keys)], replies[len(keys) :]
     return tuple(
-        WorkerState(
-            name=worker.name,
-            queue=",".join(worker.queue_names()),
-            state=worker.get_state(),
-            settled=worker.successful_job_count + worker.failed_job_count,
-            in_flight=in_flight,
-            max_in_flight=None if limit is None else count(limit),
-        )
-        for worker, in_flight, limit in zip(workers, replies, replies, strict=True)
+        _worker(name, num_in_flight, *row)
+        for name, row, num_in_flight in zip(names, rows, numbers, strict=True)
+        if isinstance(row, list) and row[0] is not None and isinstance(num_in_flight, int)
+    )
+
+
+def _worker(
+    name: str,
+    num_in_flight: int,
+    _: bytes,
+    queues: bytes,
+    state: bytes,
+    limit: bytes | None,
+    *counts: bytes | None,
+) -> WorkerState:
+    return WorkerState(
+        name=name,
+        queue=text_of(queues),
+        state=text_of(state),
+        in_flight=num_in_flight,
+        max_in_flight=None if limit is None else count(limit),
+        settled=sum(count(value, most=MAX_SETTLED) for value in counts),
     )

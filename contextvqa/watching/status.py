@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 import redis
@@ -15,9 +14,9 @@ from contextvqa.options import takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import ReadProgress, Ticker
 from contextvqa.queueing.connection import connect
-from contextvqa.run_config import RUN_NAME
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import Store
-from contextvqa.storage.run_directory import RunDirectory
+from contextvqa.storage.run_directory import RunDirectory, runs_in
 from contextvqa.watching.rate import RateWindow, recent_rate
 from contextvqa.watching.report import Report
 from contextvqa.watching.screen import picture
@@ -40,7 +39,7 @@ def command(*, name: str | None, watch: bool, as_json: bool, store: Store) -> No
     """Show run NAME, or all runs: counts, rate, queues, workers, and how many records came how far."""
     runs = [
         _Watched(store, run, is_needed=bool(name))
-        for run in ([name] if name else _runs(store.runs_dir))
+        for run in ([name] if name else runs_in(store.runs_dir))
     ]
     if not runs:
         raise UsageError(f"there is no run in {store.runs_dir}; begin one, or name --runs-dir.")
@@ -108,15 +107,10 @@ def _watch_as_lines(runs: Sequence[_Watched]) -> None:
         ticker.tick("\n".join(lines))
 
 
-def _runs(runs_dir: Path) -> list[str]:
-    names = sorted(path.parent.name for path in runs_dir.glob("*/run.json"))
-    return [name for name in names if RUN_NAME.fullmatch(name)]
-
-
 def _connection(store: Store, directory: RunDirectory, *, is_needed: bool) -> redis.Redis | None:
     """Connect to the run's server; None where it need not, or cannot, be asked."""
     try:
-        url = url_of_run(store.server_url, directory.redis_path)
+        url = url_of_run(store.server_url, directory.redis_path, Role.WATCHER)
     except UnavailableError:
         return None  # an embedded server stops with its run
     try:

@@ -15,6 +15,7 @@ from contextvqa.progress import ReadProgress
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.jobs import record_in
 from contextvqa.queueing.pauses import pause_of
+from contextvqa.queueing.roles import Role
 from contextvqa.records import RecordId
 from contextvqa.settings import Store
 from contextvqa.storage.line_search import RunLine, lines_of_id, lines_of_key
@@ -59,7 +60,7 @@ class Server:
 def _connect(store: Store, directory: RunDirectory) -> Server:
     """Connect to the run's server; a record that has ended needs none."""
     try:
-        return Server(connect(url_of_run(store.server_url, directory.redis_path)))
+        return Server(connect(url_of_run(store.server_url, directory.redis_path, Role.WATCHER)))
     except UnavailableError as error:
         return Server(None, error)
 

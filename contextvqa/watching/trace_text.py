@@ -6,6 +6,7 @@ from typing import Any
 
 from rq.job import JobStatus
 
+from contextvqa.errors import in_lines
 from contextvqa.queueing.jobs import QUEUES
 from contextvqa.queueing.pauses import Pause
 from contextvqa.storage.line_search import RunLine
@@ -67,7 +68,7 @@ def text_of_trace(found: Mapping[str, Any]) -> str:
     lines = [head, f"  {found['place']['text']}"]
     if found["server"]:
         lines.append(f"  its files alone were asked: {found['server']}")
-    return "\n".join([*lines, *_events(found["events"])])
+    return in_lines([*lines, *_events(found["events"])])
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from contextvqa.options import takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.patience import persist
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import Rejects, Store
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.completion import check_rejects, summarize
@@ -39,7 +40,9 @@ def command(*, name: str, timeout_s: float | None, store: Store, rejects: Reject
     """
     directory = RunDirectory(store.runs_dir, name)
     directory.check_exists()
-    watcher = RunWatcher(directory, connect(url_of_run(store.server_url, directory.redis_path)))
+    watcher = RunWatcher(
+        directory, connect(url_of_run(store.server_url, directory.redis_path, Role.WATCHER))
+    )
     began = time.monotonic()
     state = _wait(watcher, None if timeout_s is None else began + timeout_s)
     summarize(watcher, state, time.monotonic() - began)

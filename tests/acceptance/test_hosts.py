@@ -11,7 +11,7 @@ import pytest
 
 from contextvqa.processes.sessions import kill_session, sessions_below
 from tests.hosts import Host, inside, network, server_on
-from tests.support import FLAGS, clean_environment, contextvqa, read_lines, wait_until
+from tests.support import FLAGS, clean_environment, contextvqa, read_lines, url_for, wait_until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -22,19 +22,23 @@ class Operator:
     """Runs commands on hosts, all of them with the same settings."""
 
     def __init__(self, url: str, runs_dir: Path, logs: Path) -> None:
+        self.url = url
         self.environment = clean_environment() | {
-            "CONTEXTVQA_REDIS_URL": url,
             "CONTEXTVQA_RUNS_DIR": str(runs_dir),
             "CONTEXTVQA_MODEL": str(FLAGS / "model"),
             "CONTEXTVQA_IMAGE_ROOT": str(FLAGS),
         }
         self.logs = logs
 
+    def environment_of(self, command: object) -> dict[str, str]:
+        """Return the settings of all and the command's own user of the server."""
+        return self.environment | {"CONTEXTVQA_REDIS_URL": url_for(str(command), self.url)}
+
     def run(self, host: Host, *arguments: object) -> None:
         """Run a command to its end, which must be a good one."""
         done = subprocess.run(
             inside(host.child, *contextvqa(*arguments)),
-            env=self.environment,
+            env=self.environment_of(arguments[0]),
             capture_output=True,
             text=True,
             check=False,
@@ -48,7 +52,7 @@ class Operator:
         with log.open("wb") as file:
             process = subprocess.Popen(
                 inside(host.child, *contextvqa(*arguments)),
-                env=self.environment,
+                env=self.environment_of(arguments[0]),
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

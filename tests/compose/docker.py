@@ -96,8 +96,7 @@ class Deployment:
         self.owner = owner
         self.runs_dir = directory / "runs"
         self.data_dir = directory / "data"
-        self.secret = directory / "secrets" / "redis_password"
-        self.dashboard_secret = directory / "secrets" / "dashboard_password"
+        self.secrets_dir = directory / "secrets"
         self._lay_out()
         self._choose(
             {
@@ -159,12 +158,9 @@ class Deployment:
             self.data_dir.mkdir(exist_ok=True)
             copy(FLAGS / name, self.data_dir / name)
         self.runs_dir.mkdir()
-        self.secret.parent.mkdir()
-        secrets = {self.secret: "open sesame\n", self.dashboard_secret: "open rye\n"}
-        for path, password in secrets.items():
-            path.write_text(password)
-            path.chmod(0o400)
-        for path in (self.runs_dir, *secrets):
+        made = run("make", "-f", ROOT / "Makefile", "secrets", directory=self.directory)
+        assert made.returncode == 0, made.stderr
+        for path in (self.runs_dir, *self.secrets_dir.iterdir()):
             os.chown(path, self.owner, self.owner)
 
     def _choose(self, choices: Mapping[str, object]) -> None:

@@ -1,13 +1,15 @@
 """What is wrong with a deployment is said in one line, and nothing goes on as if it were right."""
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.compose.docker import Deployment, checked, run, said
+from tests.compose.docker import Deployment, run, said
 from tests.support import wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -37,13 +39,16 @@ def attempt(queue: Deployment, *command: str, **choices: Path) -> subprocess.Com
     return done
 
 
-def a_secret(queue: Deployment, directory: Path, content: str, mode: int = 0o400) -> Path:
-    """Return another secret of the deployment's owner."""
-    path = directory / "other_secret"
-    path.write_text(content)
-    path.chmod(mode)
-    os.chown(path, queue.owner, queue.owner)
-    return path
+def with_secret(
+    queue: Deployment, directory: Path, name: str, content: str, mode: int = 0o400
+) -> Path:
+    """Return a copy of the deployment's secrets, with another one of this name."""
+    secrets = shutil.copytree(queue.secrets_dir, directory / "secrets")
+    (secrets / name).write_text(content)
+    (secrets / name).chmod(mode)
+    for path in secrets.iterdir():
+        os.chown(path, queue.owner, queue.owner)
+    return secrets
 
 
 def test_without_choices_compose_says_where_they_come_from(
@@ -59,27 +64,33 @@ def test_without_choices_compose_says_where_they_come_from(
 
 
 def test_a_secret_that_is_missing_is_named_and_nothing_is_started(queue: Deployment) -> None:
-    elsewhere = queue.secret.with_name("elsewhere")
+    secret = queue.secrets_dir / "redis_worker"
+    elsewhere = secret.with_name("elsewhere")
     queue.remove()
-    queue.secret.rename(elsewhere)
+    secret.rename(elsewhere)
     try:
         done = queue.compose("up", "-d")
         left = queue.containers()
     finally:
-        elsewhere.rename(queue.secret)
+        elsewhere.rename(secret)
         queue.remove()
         queue.do("up", "-d", "redis")
 
     assert done.returncode != 0
-    assert f"does not exist: {queue.secret}" in done.stderr
+    assert f"does not exist: {secret}" in done.stderr
     assert left == []
 
 
-@pytest.mark.parametrize("command", [("refiner",), ("worker-cpu",), ENQUEUE])
+@pytest.mark.parametrize(
+    ("role", "command"),
+    [("refiner", ("refiner",)), ("worker", ("worker-cpu",)), ("producer", ENQUEUE)],
+)
 def test_a_wrong_password_is_refused(
-    queue: Deployment, directory: Path, command: tuple[str, ...]
+    queue: Deployment, directory: Path, role: str, command: tuple[str, ...]
 ) -> None:
-    done = attempt(queue, *command, REDIS_PASSWORD_FILE=a_secret(queue, directory, "open barley\n"))
+    secrets = with_secret(queue, directory, f"redis_{role}", "open barley\n")
+
+    done = attempt(queue, *command, SECRETS_DIR=secrets)
 
     assert done.returncode == 3
     (line,) = said(done)
@@ -87,16 +98,31 @@ def test_a_wrong_password_is_refused(
     assert "barley" not in line
 
 
-@pytest.mark.parametrize("service", ["redis", "refiner", "worker-cpu"])
+@pytest.mark.parametrize(
+    ("service", "secret"),
+    [
+        ("redis", "redis_watcher"),
+        ("refiner", "redis_refiner"),
+        ("worker-cpu", "redis_worker"),
+    ],
+)
 @pytest.mark.parametrize(("content", "mode", "found"), [("\n", 0o400, "empty"), ("x\n", 0, "")])
 def test_a_secret_that_holds_nothing_or_cannot_be_read_is_refused(
-    queue: Deployment, directory: Path, service: str, content: str, mode: int, found: str
+    queue: Deployment,
+    directory: Path,
+    service: str,
+    secret: str,
+    content: str,
+    mode: int,
+    found: str,
 ) -> None:
-    done = attempt(queue, service, REDIS_PASSWORD_FILE=a_secret(queue, directory, content, mode))
+    secrets = with_secret(queue, directory, secret, content, mode)
+
+    done = attempt(queue, service, SECRETS_DIR=secrets)
 
     assert done.returncode == 2
     (line,) = said(done)
-    assert "/run/secrets/redis_password" in line
+    assert f"/run/secrets/{secret}" in line
     assert found in line
 
 
@@ -116,41 +142,46 @@ def test_a_queue_that_cannot_be_written_is_refused(queue: Deployment, directory:
     directory.chmod(0o500)
 
     # Not by docker-compose, which gives another container of a service the volumes of the first.
-    places = (f"{queue.secret}:/run/secrets/redis_password:ro", f"{directory}:/store")
-    volumes = [word for place in places for word in ("--volume", place)]
-    done = run("docker", "run", "--rm", "--user", queue.owner, *volumes, "contextvqa-redis")
+    volume = ("--volume", f"{directory}:/store")
+    done = run("docker", "run", "--rm", "--user", queue.owner, *volume, "contextvqa-redis")
 
     assert done.returncode == 2
     (line,) = said(done)
     assert "/store" in line
 
 
-@pytest.mark.parametrize("command", [("refiner",), ("worker-cpu",), ENQUEUE])
-def test_a_server_that_evicts_keys_is_refused(queue: Deployment, command: tuple[str, ...]) -> None:
-    (redis,) = queue.containers("redis")
-    ask = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli config set maxmemory-policy "
-    checked("docker", "exec", redis, "sh", "-c", ask + "allkeys-lru")
+def test_a_server_that_evicts_keys_is_refused(queue: Deployment) -> None:
+    # No user may set it otherwise while the server runs.
+    start = (queue.directory / "docker" / "redis" / "redis-start").read_text()
+    evicting = queue.directory / "redis-start"
+    evicting.write_text(start.replace("noeviction", "allkeys-lru"))
+    evicting.chmod(0o755)
+    volumes = [f"{evicting}:/usr/local/bin/redis-start:ro"]
+    override = {"services": {"redis": {"volumes": volumes}}}
+    (queue.directory / "evicting.yml").write_text(json.dumps(override))
+    queue.do("-f", "docker-compose.yml", "-f", "evicting.yml", "up", "-d", "redis")
     try:
-        done = attempt(queue, *command)
+        ended = [attempt(queue, *command) for command in (("refiner",), ("worker-cpu",), ENQUEUE)]
     finally:
-        checked("docker", "exec", redis, "sh", "-c", ask + "noeviction")
+        queue.do("up", "-d", "redis")
 
-    assert done.returncode == 3
-    (line,) = said(done)
-    assert "noeviction" in line
+    for done in ended:
+        assert done.returncode == 3
+        (line,) = said(done)
+        assert "noeviction" in line
 
 
 def test_a_server_that_cannot_start_starts_nobody_else(queue: Deployment) -> None:
     queue.remove()
-    password = queue.secret.read_text()
-    queue.secret.chmod(0o600)
-    queue.secret.write_text("")
+    secret = queue.secrets_dir / "redis_producer"
+    password = secret.read_text()
+    secret.write_text("")
     try:
         done = queue.compose("up", "-d")
         wait_until(lambda: "is empty" in queue.do("logs", "redis"))
         started = [queue.containers(service) for service in ("refiner", "worker-cpu")]
     finally:
-        queue.secret.write_text(password)
+        secret.write_text(password)
         queue.remove()
         queue.do("up", "-d", "redis")
 

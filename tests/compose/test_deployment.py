@@ -42,6 +42,7 @@ def test_the_sample_becomes_records_that_belong_to_the_owner_of_the_directory(
     up: Deployment,
 ) -> None:
     source = "/data/sample_data.json"
+    assert "ok      run directory" in up.cli("doctor")
     up.cli("enqueue", source, "--run", "sample")
     up.cli("wait", "sample", "--timeout-s", 600)
     up.cli("audit", "sample", "--input", source)
@@ -106,10 +107,10 @@ def test_both_profiles_are_valid(built: Deployment, profile: str) -> None:
     built.do("--profile", profile, "config", "--quiet")
 
 
-def test_the_password_stands_in_no_command_line_no_environment_no_log_and_no_image(
+def test_passwords_stand_in_no_command_line_no_environment_no_log_and_no_image(
     up: Deployment,
 ) -> None:
-    password = up.secret.read_text().strip()
+    passwords = [path.read_text().strip() for path in up.secrets_dir.iterdir()]
     shown = [checked("ps", "-eww", "-o", "args"), up.do("logs"), up.do("config")]
     for container in up.containers():
         shown += [checked("docker", "inspect", container)]
@@ -117,7 +118,8 @@ def test_the_password_stands_in_no_command_line_no_environment_no_log_and_no_ima
         shown += [checked("docker", "history", "--no-trunc", image)]
 
     assert "redis-server" in shown[0]
-    assert not [text for text in shown if password in text]
+    assert len(passwords) == 6
+    assert not [text for text in shown if any(password in text for password in passwords)]
 
 
 def test_the_health_check_needs_the_password(up: Deployment) -> None:
@@ -126,7 +128,7 @@ def test_the_health_check_needs_the_password(up: Deployment) -> None:
 
     assert run(*command, "redis-healthy").returncode == 0
     assert "NOAUTH" in checked(*command, "redis-cli ping")
-    wrong = "sed 's#/run/secrets/redis_password#/etc/hostname#' /usr/local/bin/redis-healthy | sh"
+    wrong = "sed 's#/run/secrets/redis_watcher#/etc/hostname#' /usr/local/bin/redis-healthy | sh"
     assert run(*command, wrong).returncode == 1
 
 
@@ -137,7 +139,7 @@ def test_the_dashboard_is_reached_from_this_host_alone_and_with_its_password(
     (container,) = up.containers("dashboard")
     url = "http://127.0.0.1:9181/0/data/queues.json"
     asked = ("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", url)
-    password = up.dashboard_secret.read_text().strip()
+    password = (up.secrets_dir / "dashboard_password").read_text().strip()
     known = ("curl", "--silent", "--fail", "--user", f"me:{password}", url)
 
     wait_until(lambda: run(*known).returncode == 0, timeout_s=60)
@@ -147,6 +149,27 @@ def test_the_dashboard_is_reached_from_this_host_alone_and_with_its_password(
     assert inspect(container, "{{json .NetworkSettings.Ports}}") == [
         '{"9181/tcp":[{"HostIp":"127.0.0.1","HostPort":"9181"}]}'
     ]
+
+
+@pytest.mark.parametrize(
+    ("service", "secrets"), [("worker-cpu", ["redis_worker"]), ("refiner", ["redis_refiner"])]
+)
+def test_a_container_knows_the_password_of_its_own_role_alone(
+    up: Deployment, service: str, secrets: list[str]
+) -> None:
+    container = up.containers(service)[0]
+
+    assert checked("docker", "exec", container, "ls", "/run/secrets").split() == secrets
+
+
+def test_no_role_may_empty_the_server(up: Deployment) -> None:
+    (redis,) = up.containers("redis")
+    for role in ("producer", "worker", "refiner", "watcher", "dashboard"):
+        ask = f"REDISCLI_AUTH=$(cat /run/secrets/redis_{role}) redis-cli --user {role}"
+        command = ("docker", "exec", redis, "sh", "-c")
+
+        assert checked(*command, f"{ask} ping").strip() == "PONG"
+        assert "NOPERM" in checked(*command, f"{ask} flushall")
 
 
 @pytest.mark.parametrize("service", ["redis", "worker-cpu", "refiner"])

@@ -161,15 +161,15 @@ class Ledger:
 
     def _check_jobs(self, connection: redis.Redis, findings: Findings) -> None:
         """Every job is where its status says, once: queued, finished or failed."""
-        places = [place for queue in (GENERATE, REFINE) for place in _places(connection, queue)]
+        standing = [place for queue in (GENERATE, REFINE) for place in places(connection, queue)]
         statuses = {
             raw.decode().removeprefix("rq:job:"): connection.hget(raw, "status") or b"none"
             for raw in connection.scan_iter("rq:job:*", count=10_000)
         }
         expected = Counter((status.decode(), job) for job, status in statuses.items())
-        for status, job in expected - Counter(places):
+        for status, job in expected - Counter(standing):
             findings.left_over.append(f"{job} is {status} and not in that place")
-        for status, job in Counter(places) - expected:
+        for status, job in Counter(standing) - expected:
             found = statuses.get(job, b"gone").decode()
             findings.left_over.append(f"{job} stands among the {status} and is {found}")
 
@@ -204,7 +204,7 @@ def _registered(connection: redis.Redis, name: str) -> set[str]:
     }
 
 
-def _places(connection: redis.Redis, name: str) -> Iterator[tuple[str, str]]:
+def places(connection: redis.Redis, name: str) -> Iterator[tuple[str, str]]:
     """Yield the jobs that stand somewhere, with the status that this place means."""
     queue = rq_queue(name, connection)
     registries = {

@@ -66,6 +66,7 @@ FAULTS = {
     "images": Fault(text="mutated image files, one of each format per trial", full=20_000, few=500),
     "bad-images": Fault(text="hostile image files of every kind"),
     "decoder": Fault(text="SIGKILL of decoder processes, 3 per trial", full=50, few=4),
+    "metrics": Fault(text="SIGKILL of all that runs, what is counted compared", full=50, few=3),
     "ledger": Fault(text=""),
     "eviction": Fault(text="a server that evicts keys is refused"),
 }

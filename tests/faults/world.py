@@ -29,7 +29,7 @@ from tests.faults.ledger import Entry, Findings, Ledger, write_input
 from tests.faults.plan import Trial
 from tests.faults.processes import PATIENCE_S, Child, Patch, fork
 from tests.faults.report import report
-from tests.support import DecodesHere
+from tests.support import DecodesHere, in_its_role
 
 #: The commands are imported here, so that a child need not.
 COMMANDS = (producer.command, worker.command, refiner.command)
@@ -146,11 +146,15 @@ class World:
         # As a worker process: it does not outlive a killed test.
         return self.start("refiner", "refiner", "--until-stdin-closes", *flags, patches=patches)
 
+    def metrics(self) -> Child:
+        """Start the endpoint of all runs."""
+        return self.start("metrics", "metrics", "--metrics-port", 0, patches=())
+
     def start(self, name: str, *arguments: object, patches: Iterable[Patch]) -> Child:
         """Start one of the commands, on this world's server and run."""
         places = ("--redis-url", self.url, "--runs-dir", self.runs_dir)
-        ttl = () if name == "producer" else ("--result-ttl-s", DAY_S)
-        argv = [str(part) for part in (*arguments, *places, *ttl)]
+        ttl = () if name in {"producer", "metrics"} else ("--result-ttl-s", DAY_S)
+        argv = in_its_role((*arguments, *places, *ttl))
         beat = mock.patch.object(daemon, "BEAT_INTERVAL_S", BEAT_S).start
         child = fork(
             f"{name} {len(self.children)}",

@@ -13,7 +13,13 @@ from contextvqa.records import ImageRecord
 
 SPECS = [
     generate_job(
-        ImageRecord(run="r", key=f"{number:032x}", id=number, image=("a.png",), prompt_digest="d")
+        ImageRecord(
+            run="r",
+            key=f"{number:032x}",
+            id=number,
+            image=("a.png",),
+            prompt_digest="0123456789abcdef",
+        )
     )
     for number in range(3)
 ]

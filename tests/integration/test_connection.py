@@ -12,7 +12,7 @@ import pytest
 from contextvqa.errors import UnavailableError
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.queueing.connection import connect, connect_to_queue
-from tests.support import run_contextvqa
+from tests.support import run_contextvqa, set_password
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_host_whose_clock_is_an_hour_off_is_told_so(
     own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ahead = time.time() + 3600
-    monkeypatch.setattr("contextvqa.queueing.connection.time.time", lambda: ahead)
+    monkeypatch.setattr("contextvqa.queueing.server_health.time.time", lambda: ahead)
 
     connect_to_queue(own_server.url)
 
@@ -72,7 +72,7 @@ def test_a_server_too_old_for_the_queues_is_refused(
 ) -> None:
     monkeypatch.setattr("redis.Redis.info", lambda *_: {"redis_version": "5.0.14"})
 
-    with pytest.raises(UnavailableError, match=r"Redis 5\.0\.14; 6\.2 or later"):
+    with pytest.raises(UnavailableError, match=r"Redis 5\.0\.14; expected 6\.2 or later"):
         connect_to_queue(own_server.url)
 
 
@@ -93,7 +93,7 @@ def test_every_command_reaches_a_server_by_the_password_in_a_file(
 ) -> None:
     password = tmp_path / "password"
     password.write_text("open sesame\n")
-    connect(own_server.url).config_set("requirepass", "open sesame")
+    set_password(own_server.url, "open sesame")
     source = tmp_path / "in.jsonl"
     source.write_text('{"image": "a.png"}\n')
     places: list[object] = ["--redis-url", own_server.url, "--runs-dir", tmp_path / "runs"]
@@ -123,7 +123,7 @@ def test_a_wrong_password_ends_a_daemon_in_one_line_that_does_not_show_it(
 ) -> None:
     password = tmp_path / "password"
     password.write_text("open barley\n")
-    connect(own_server.url).config_set("requirepass", "open sesame")
+    set_password(own_server.url, "open sesame")
 
     done = run_contextvqa(
         *command, "--redis-url", own_server.url, "--redis-password-file", password

@@ -6,7 +6,7 @@ import pickle
 import socket
 import subprocess
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from contextvqa.dashboard.app import create_app
 from contextvqa.processes.server import EmbeddedServer
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.queues import GENERATE, job_key, rq_queue, worker_key
+from contextvqa.queueing.roles import Role
 from tests.stages import EchoStage, enqueue, serve
 from tests.support import clean_environment, contextvqa, run_contextvqa
 
@@ -54,14 +55,17 @@ Client = Callable[..., FlaskClient]
 
 
 @pytest.fixture
-def client(connection: redis.Redis) -> Client:
+def client(redis_url: str, server: EmbeddedServer) -> Iterator[Client]:
+    """Make dashboards of the empty server, as its own user."""
+    assert redis_url == server.url
+    own = connect(server.url_for(Role.DASHBOARD))
+
     def make(*, is_local: bool = True, password: str | None = None) -> FlaskClient:
-        app = create_app(
-            connection, address="redis://here:1/0", is_local=is_local, password=password
-        )
+        app = create_app(own, address="redis://here:1/0", is_local=is_local, password=password)
         return app.test_client()
 
-    return make
+    yield make
+    own.close()
 
 
 @pytest.fixture

@@ -34,11 +34,19 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(root: Path, test: Callable[[Decoders], Awaitable[None]], *, count: int = 1) -> None:
+def run(
+    root: Path,
+    test: Callable[[Decoders], Awaitable[None]],
+    *,
+    count: int = 1,
+    confine_images: bool = False,
+) -> None:
     """Run a test with so many decoders, and look that none is left."""
 
     async def main() -> None:
-        pool = Decoders(Images(image_root=root, decoders=count), num_cores=1)
+        pool = Decoders(
+            Images(image_root=root, decoders=count, confine_images=confine_images), num_cores=1
+        )
         await pool.start()
         try:
             await test(pool)
@@ -92,6 +100,18 @@ def test_a_refusal_crosses_with_its_reason(root: Path, name: str) -> None:
         assert await pool.load(["b.png"], SHARE)
 
     run(root, decode)
+
+
+def test_decoders_keep_within_the_image_root_where_they_are_told_to(root: Path) -> None:
+    (root / "sub").mkdir()
+
+    async def decode(pool: Decoders) -> None:
+        with pytest.raises(ImageError) as caught:
+            await pool.load(["../b.png"], SHARE)
+
+        assert caught.value.reason is Reason.IMAGE_OUTSIDE
+
+    run(root / "sub", decode, confine_images=True)
 
 
 def test_trouble_that_may_pass_crosses_as_such(root: Path) -> None:

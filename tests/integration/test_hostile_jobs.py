@@ -28,7 +28,7 @@ def payload(run: str, key: str) -> bytes:
         "key": key,
         "id": 1,
         "image": ["a.png"],
-        "prompt_digest": "d",
+        "prompt_digest": "0123456789abcdef",
         "prompt": None,
         "attempt": 1,
     }

@@ -16,6 +16,7 @@ from PIL import Image
 
 from contextvqa.queueing.queues import GENERATE, rq_queue, worker_executions_key
 from tests.faults.engine import MODEL
+from tests.scrapes import Scrape, free_ports, url_of
 from tests.support import (
     ROOT,
     clean_environment,
@@ -135,6 +136,12 @@ def work_off(places: list[object]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def pid_at(port: int) -> int:
+    """Return the worker process whose metrics are served at a port, as its name tells."""
+    ((name,),) = Scrape(url_of(port)).count("contextvqa_daemon_info", "worker")
+    return int(name.split("-")[-2])
+
+
 def num_in_flight(connection: redis.Redis, place: str) -> int:
     """Return how many executions the workers of a place have."""
     keys = connection.scan_iter(worker_executions_key(f"*-{place}-*"))
@@ -150,7 +157,8 @@ def test_a_killed_worker_of_one_gpu_costs_no_record_and_disturbs_no_other(
     runs_dir: Path,
 ) -> None:
     generate = rq_queue(GENERATE, connection)
-    supervisor = start()
+    port = free_ports(3)
+    supervisor = start(CONTEXTVQA_METRICS_PORT=str(port))
     wait_until(lambda: all(num_in_flight(connection, f"gpu{number}") for number in range(3)))
     ((killed, engine),) = host.starts(1)
 
@@ -159,6 +167,9 @@ def test_a_killed_worker_of_one_gpu_costs_no_record_and_disturbs_no_other(
 
     wait_until(lambda: host.num_starts() == [1, 2, 1])
     assert not is_alive(engine)
+    # Whoever follows on a GPU serves its metrics where those of the dead one were.
+    serving = [pid_at(port + gpu) for gpu in range(3)]
+    assert serving == [host.starts(gpu)[-1][0] for gpu in range(3)]
     work_off(places)
     supervisor.terminate()
     _, said = supervisor.communicate()

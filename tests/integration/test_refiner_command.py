@@ -37,7 +37,11 @@ TEXT = """{number} is a number.
 def record(number: int) -> ImageRecord:
     image = (f"{number}.png",)
     return ImageRecord(
-        run="r", key=record_key(None, image, "p"), id=number, image=image, prompt_digest="p"
+        run="r",
+        key=record_key(None, image, "p"),
+        id=number,
+        image=image,
+        prompt_digest="0123456789abcdef",
     )
 
 

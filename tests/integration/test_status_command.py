@@ -45,7 +45,9 @@ def test_rejects_are_counted_by_reason_with_examples_unless_a_success_came_later
     sink = Sink(RunDirectory(runs_dir, "begun"))
     for number, reason in enumerate((Reason.PARSE_NO_PAIRS, Reason.PARSE_NO_PAIRS, Reason.CRASHED)):
         key = f"{number:032x}"
-        record = ImageRecord(run="begun", key=key, id=number, image=("i",), prompt_digest="p")
+        record = ImageRecord(
+            run="begun", key=key, id=number, image=("i",), prompt_digest="0123456789abcdef"
+        )
         rejection = Rejection(record=record, stage="refine", reason=reason, message="why")
         sink.append([Line(key=key, data=rejection.to_line(), is_result=False)])
     late = orjson.dumps({"id": 2, "meta": {"key": f"{2:032x}", "generated_at": "2026-01-01"}})

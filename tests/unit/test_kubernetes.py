@@ -5,6 +5,7 @@ Kubernetes' schemas come with `kubernetes-validate`, KEDA's are copies of its ow
 cluster runs here: what only one can tell, such as its storage, README.md asks its reader to try.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -19,9 +20,11 @@ import yaml
 from contextvqa import settings
 from contextvqa.options import environment_name
 from contextvqa.processes import supervisor
-from contextvqa.queueing.connection import SOCKET_TIMEOUT_S
+from contextvqa.processes.server import EmbeddedServer
+from contextvqa.queueing.connection import SOCKET_TIMEOUT_S, connect
 from contextvqa.queueing.daemon import REDIS_PATIENCE_S
 from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
+from contextvqa.queueing.roles import Role
 from tests.support import ROOT, run_contextvqa
 
 MANIFESTS = ROOT / "kubernetes"
@@ -130,7 +133,9 @@ def test_what_a_pod_refers_to_is_there(name: str) -> None:
     for volume in volumes.values():
         if claim := volume.get("persistentVolumeClaim"):
             assert f"PersistentVolumeClaim {claim['claimName']}" in BY_NAME
-        assert volume.get("secret", {}).get("secretName", "redis-password") == "redis-password"
+        if described := volume.get("configMap"):
+            assert f"ConfigMap {described['name']}" in BY_NAME
+        assert volume.get("secret", {}).get("secretName", "redis") == "redis"
 
 
 def known_settings() -> Iterator[str]:
@@ -140,12 +145,55 @@ def known_settings() -> Iterator[str]:
 
 
 def test_settings_are_settings() -> None:
-    given = BY_NAME["ConfigMap settings"]["data"]
+    assert BY_NAME["ConfigMap settings"]["data"].keys() <= set(known_settings())
 
-    assert given.keys() <= set(known_settings())
-    (secret,) = [v["secret"] for v in PODS["Deployment worker"]["volumes"] if "secret" in v]
-    file = f"/run/secrets/{secret['items'][0]['path']}"
-    assert given["CONTEXTVQA_REDIS_PASSWORD_FILE"] == file
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("Deployment worker", Role.WORKER),
+        ("Deployment refiner", Role.REFINER),
+        ("Job enqueue-", Role.PRODUCER),
+    ],
+)
+def test_a_pod_is_the_user_of_its_role_and_has_that_password(name: str, role: Role) -> None:
+    pod = PODS[name]
+    (secret,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    (container,) = pod["containers"]
+
+    given: dict[str, str] = {}
+    for source in container["envFrom"]:
+        given |= BY_NAME[f"ConfigMap {source['configMapRef']['name']}"]["data"]
+
+    assert given["CONTEXTVQA_REDIS_URL"] == f"redis://{role}@redis:6379/0"
+    file = Path(given["CONTEXTVQA_REDIS_PASSWORD_FILE"])
+    assert {"key": f"redis_{role}", "path": file.name} in secret["items"]
+    assert {item["key"] for item in secret["items"]} <= {f"redis_{role}", "redis_watcher"}
+
+
+def test_the_scaler_may_count_and_nothing_else(tmp_path: Path) -> None:
+    # Given a server with the users of the cluster, and a queue of three jobs
+    (rules,) = re.findall(
+        r"user scaler\n(.*)", BY_NAME["ConfigMap users"]["data"]["scaler.acl"], re.DOTALL
+    )
+    with EmbeddedServer(tmp_path) as server:
+        with connect(server.url) as connection:
+            connection.acl_setuser("scaler", enabled=True, nopass=True)
+            connection.execute_command("ACL", "SETUSER", "scaler", *rules.split())
+            connection.rpush("rq:queue:generate", "a", "b", "c")
+        with connect(server.url.replace("unix://", "unix://scaler@")) as scaler:
+            # When it counts as KEDA does, then it gets the number
+            count = "return redis.call(({list='llen'})[redis.call('type', KEYS[1]).ok], KEYS[1])"
+            assert scaler.eval(count, 1, "rq:queue:generate") == 3
+
+            # When it does anything else, then it is refused
+            for script, key in (
+                ("return redis.call('lpop', KEYS[1])", "rq:queue:generate"),
+                ("return redis.call('llen', KEYS[1])", "rq:job:a"),
+                ("return redis.call('flushall')", "rq:queue:generate"),
+            ):
+                with pytest.raises(redis.ResponseError, match=r"ACL|permission"):
+                    scaler.eval(script, 1, key)
 
 
 @pytest.mark.parametrize("name", DAEMONS)

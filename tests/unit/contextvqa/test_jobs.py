@@ -8,7 +8,9 @@ from contextvqa.records import ImageRecord, Rejection
 
 
 def record(identifier: int | str, *image: str) -> ImageRecord:
-    return ImageRecord(run="r", key="0" * 32, id=identifier, image=image, prompt_digest="d")
+    return ImageRecord(
+        run="r", key="0" * 32, id=identifier, image=image, prompt_digest="0123456789abcdef"
+    )
 
 
 @pytest.mark.parametrize(

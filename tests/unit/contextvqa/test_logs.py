@@ -1,4 +1,4 @@
-"""Log lines as JSON: what they carry, and what becomes of all that is printed besides."""
+"""Log lines as text, and as JSON: what they carry, and what becomes of all that is printed besides."""
 
 import logging
 import sys
@@ -10,6 +10,43 @@ import pytest
 from contextvqa.logs import context
 from contextvqa.logs.lines import MAX_CHARS, JsonFormatter, message_of
 from contextvqa.logs.relay import MAX_LINE_BYTES, Lines
+from contextvqa.logs.setup import configure_daemon
+from contextvqa.settings import Logs
+
+FORGED = "a job\n2026-01-01 00:00:00,000 INFO ready: \x1b]0;owned\x07\u2028\u202e"
+
+
+def test_an_event_stays_on_its_line_whatever_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_daemon(Logs())
+
+    logging.getLogger("contextvqa").warning("rejected: %s", FORGED)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert line.endswith(
+        r"rejected: a job\n2026-01-01 00:00:00,000 INFO ready: \x1b]0;owned\x07\u2028\u202e"
+    )
+
+
+def test_a_traceback_keeps_its_lines_and_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_daemon(Logs())
+
+    try:
+        fail("\x1b[31mred")
+    except ValueError:
+        logging.getLogger("contextvqa").exception("failed: %s", "a job")
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-1] == r"ValueError: \x1b[31mred"
+    assert all(line.isprintable() for line in lines)
+
+
+def fail(message: str) -> None:
+    """Raise an error that quotes what somebody wrote."""
+    raise ValueError(message)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from contextvqa.queueing.queues import GENERATE, REFINE, OrjsonSerializer
 from contextvqa.records import ImageRecord, Rejection
 from tests.support import generation_of
 
-RECORD = ImageRecord(run="r", key="0" * 32, id=7, image=("fr.png",), prompt_digest="d")
+RECORD = ImageRecord(
+    run="r", key="0" * 32, id=7, image=("fr.png",), prompt_digest="0123456789abcdef"
+)
 
 
 def rejection_of(spec: JobSpec, stage: str) -> Rejection:

@@ -24,3 +24,11 @@ def test_reading_that_is_quick_says_nothing(capsys: pytest.CaptureFixture[str]) 
         shown.show(1, 2)
 
     assert capsys.readouterr().err == ""
+
+
+def test_what_is_said_stays_on_its_line_whatever_it_quotes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress.say("  row 1: a\nrow 2: \x1b[2J[bold]x[/bold]")
+
+    assert capsys.readouterr().err == "  row 1: a\\nrow 2: \\x1b[2J[bold]x[/bold]\n"

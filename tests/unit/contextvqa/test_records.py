@@ -21,7 +21,9 @@ from contextvqa.records import (
 )
 from tests.support import generation_of
 
-RECORD = ImageRecord(run="r", key="ab", id=7, image=("a.png", "b.png"), prompt_digest="cd")
+RECORD = ImageRecord(
+    run="r", key="ab", id=7, image=("a.png", "b.png"), prompt_digest="0123456789abcdef"
+)
 GENERATION = generation_of(RECORD, "raw \udce9 text")
 
 
@@ -105,7 +107,7 @@ def test_a_rejects_line_says_stage_reason_message_attempts_and_raw_text() -> Non
     assert fields["meta"] == {
         "key": "ab",
         "run": "r",
-        "prompt_digest": "cd",
+        "prompt_digest": "0123456789abcdef",
         "finish_reason": "stop",
         "prompt_tokens": 3,
         "output_tokens": 4,
@@ -128,7 +130,7 @@ def test_a_rejects_line_of_a_record_that_no_model_saw_says_nothing_of_a_text() -
     fields = orjson.loads(rejection.to_line())
 
     assert fields["vqa"] is None
-    assert fields["meta"] == {"key": "ab", "run": "r", "prompt_digest": "cd"}
+    assert fields["meta"] == {"key": "ab", "run": "r", "prompt_digest": "0123456789abcdef"}
 
 
 def test_every_line_keeps_a_prompt_that_stands_nowhere_else() -> None:

@@ -114,3 +114,17 @@ def test_two_hosts_begin_a_run_at_once_with_the_same_process_id(
     # Then the run was begun once, with both inputs
     assert config.inputs == ("there.json", "here.json")
     assert [path.name for path in directory.path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", ".", "..", "../x", "a/b", "/etc", "a\\b", "a.b", "a b", "a\n", "a\0", "\x1b[2J"),
+        *("-a", "_a", "é", "a" * 65),
+    ],
+)
+def test_a_name_that_could_leave_the_runs_directory_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be used"):
+        RunDirectory(tmp_path, name)
+
+    assert list(tmp_path.iterdir()) == []

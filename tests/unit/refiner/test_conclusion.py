@@ -15,7 +15,9 @@ from contextvqa.storage.sink import Line
 from refiner.conclusion import conclude, conclude_rejected
 from tests.support import generation_of
 
-RECORD = ImageRecord(run="r", key="0" * 32, id=7, image=("fr.png",), prompt_digest="d")
+RECORD = ImageRecord(
+    run="r", key="0" * 32, id=7, image=("fr.png",), prompt_digest="0123456789abcdef"
+)
 ARTICLE = "Paris has been the capital of France since the days of the Capetian kings."
 POOR = f"{ARTICLE}\n"
 

@@ -25,7 +25,9 @@ LAYOUTS = {
     if not path.stem.startswith(("fails_", "cut_"))
 }
 
-RECORD = ImageRecord(run="r", key="0" * 32, id=1, image=("a.png",), prompt_digest="p")
+RECORD = ImageRecord(
+    run="r", key="0" * 32, id=1, image=("a.png",), prompt_digest="0123456789abcdef"
+)
 TEXT = """# Eiffel Tower
 
 The Eiffel Tower is a wrought-iron lattice tower in Paris, the capital of France.{more} It was completed in 1889 and is 330 metres tall.

@@ -17,7 +17,12 @@ from refiner.replay.replaying import Item, Replay
 from tests.support import generation_of
 
 RECORD = ImageRecord(
-    run="old", key="0" * 32, id=7, image=("fr.png",), prompt_digest="d", prompt="Write."
+    run="old",
+    key="0" * 32,
+    id=7,
+    image=("fr.png",),
+    prompt_digest="0123456789abcdef",
+    prompt="Write.",
 )
 ARTICLE = (
     "Paris has been the capital of France since the days of the Capetian kings, who chose it for "
@@ -196,7 +201,7 @@ def test_what_an_interrupted_replay_made_of_a_line_is_compared_and_not_made_agai
 
 def old_reject(*earlier: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """Return a line as it was before lines held attempts whole."""
-    meta = {"key": RECORD.key, "run": "old", "prompt_digest": "d"}
+    meta = {"key": RECORD.key, "run": "old", "prompt_digest": "0123456789abcdef"}
     return {
         "id": 7,
         "image": ["fr.png"],
@@ -239,7 +244,13 @@ def test_what_lines_of_an_older_version_lack_is_counted() -> None:
     "fields",
     [
         {"reason": "parse.truncated"},
-        {"meta": {"key": RECORD.key, "prompt_digest": "d", "checks": {"gate.truncated": []}}},
+        {
+            "meta": {
+                "key": RECORD.key,
+                "prompt_digest": "0123456789abcdef",
+                "checks": {"gate.truncated": []},
+            }
+        },
     ],
 )
 def test_a_text_of_an_older_version_that_was_cut_is_read_as_one(fields: dict[str, Any]) -> None:
@@ -261,7 +272,14 @@ def test_a_text_of_an_older_version_that_was_cut_is_read_as_one(fields: dict[str
         {"vqa": 5},
         {"vqa": None},
         {"context_vqa": None},
-        {"meta": {"key": RECORD.key, "prompt_digest": "d", "attempt": 1, "earlier": 5}},
+        {
+            "meta": {
+                "key": RECORD.key,
+                "prompt_digest": "0123456789abcdef",
+                "attempt": 1,
+                "earlier": 5,
+            }
+        },
     ],
 )
 def test_a_line_that_is_none_of_this_pipeline_is_named_by_its_key(damage: dict[str, Any]) -> None:

@@ -19,7 +19,11 @@ REPLAY = Replay(ORIGIN, ORIGIN.reparsed("new", Quality()))
 
 def item(number: int) -> Item:
     record = ImageRecord(
-        run="old", key=f"{number:032x}", id=number, image=("a.png",), prompt_digest="d"
+        run="old",
+        key=f"{number:032x}",
+        id=number,
+        image=("a.png",),
+        prompt_digest="0123456789abcdef",
     )
     rejection = Rejection(
         record=record, stage="generate", reason=Reason.IMAGE_NOT_FOUND, message="gone"

@@ -202,16 +202,33 @@ def test_no_file_stays_open(tmp_path: Path, save: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"P", b"<html>not found</html>", b"%PDF-1.7\n", b"%!PS-Adobe-3.0 EPSF-3.0\n", bytes(99)],
+    ("content", "kind"),
+    [
+        (b"", "empty"),
+        (b"P", "text"),
+        (b" <!DOCTYPE html><html>", "an HTML page"),
+        (b"<html>not found</html>", "an HTML page"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"PK\3\4\x14", "a ZIP archive"),
+        (bytes(99), "its first bytes are those of none"),
+    ],
 )
-def test_a_file_that_is_no_image_says_how_it_begins(
-    save: Callable[..., Path], content: bytes
+def test_a_file_that_is_no_image_says_what_it_is(
+    save: Callable[..., Path], content: bytes, kind: str
 ) -> None:
     error = refusal(save(content))
 
     assert error.reason is Reason.IMAGE_NOT_AN_IMAGE
-    assert (repr(content[:16]) if content else "empty") in str(error)
+    assert kind in str(error)
+
+
+def test_a_reference_to_a_secret_tells_nothing_of_it(save: Callable[..., Path]) -> None:
+    error = refusal(save(b"hunter2-hunter2-hunter2"))
+
+    assert error.reason is Reason.IMAGE_NOT_AN_IMAGE
+    assert "hunter" not in str(error)
 
 
 def test_formats_beyond_the_list_are_refused(save: Callable[..., Path]) -> None:

@@ -23,7 +23,7 @@ from worker.pixel_budget import PixelShare
 from worker.stage import Generate
 
 RECORD = ImageRecord(
-    run="r", key="ab", id=1, image=("a.png", "b.png"), prompt_digest="p", attempt=2
+    run="r", key="ab", id=1, image=("a.png", "b.png"), prompt_digest="0123456789abcdef", attempt=2
 )
 
 

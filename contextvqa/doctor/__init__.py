@@ -1,0 +1,1 @@
+"""`contextvqa doctor`: is everything in place."""

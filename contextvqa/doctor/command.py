@@ -1,0 +1,69 @@
+"""`contextvqa doctor`: is everything in place."""
+
+import signal
+from importlib import import_module
+from typing import get_args
+
+import click
+
+from contextvqa.doctor.asked import Asked, Role
+from contextvqa.doctor.checks import examine
+from contextvqa.doctor.report import show
+from contextvqa.errors import UnavailableError
+from contextvqa.findings import Verdict
+from contextvqa.options import takes
+from contextvqa.settings import Devices, Engine, Images, Model, Sampling, Store
+
+
+@click.command()
+@click.option(
+    "--role",
+    type=click.Choice(get_args(Role)),
+    help="What this host is for. Default: anything it can; then no engine is no failure.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, on stdout.")
+@click.option(
+    "--timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds that a check may take.",
+)
+@takes(Store, Model, Sampling, Engine, Devices, Images)
+def command(  # noqa: PLR0913 - one parameter per group of options
+    *,
+    role: Role | None,
+    as_json: bool,
+    timeout_s: float,
+    store: Store,
+    model: Model,
+    sampling: Sampling,
+    engine: Engine,
+    devices: Devices,
+    images: Images,
+) -> None:
+    """
+    Look whether everything that a run needs is in place, with the settings it would get.
+
+    Leaves nothing behind and loads no engine. Exit code 3 where a check fails; warnings are none.
+    """
+    # So that what is tried out is cleared away, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    asked = Asked(
+        role=role,
+        store=store,
+        model=model,
+        sampling=sampling,
+        engine=engine,
+        devices=devices,
+        images=images,
+        prompt=import_module("producer.prompt").DEFAULT_PROMPT,
+        timeout_s=timeout_s,
+    )
+    findings = list(examine(asked))
+    show(findings, as_json=as_json)
+    num_failures = sum(finding.verdict is Verdict.FAILURE for finding in findings)
+    if num_failures:
+        raise UnavailableError(
+            f"{num_failures} of {len(findings)} checks failed; expected none: mend what they name."
+        )
