@@ -39,6 +39,9 @@ COMMANDS = {
     "status": Target(
         "contextvqa.watching.status:command", "Counts, rate, workers, rejects by reason."
     ),
+    "trace": Target(
+        "contextvqa.watching.trace:command", "One record: what happened, and where it is."
+    ),
     "wait": Target("contextvqa.watching.wait:command", "Return when a run is complete."),
     "audit": Target("producer.audit:command", "Prove that no record of a run is lost."),
     "retry": Target("producer.retry:command", "Put chosen rejects of a run into the queue again."),

@@ -38,12 +38,17 @@ class Attempt:
     seed: int
     model: str
     worker: str
-    #: ISO 8601, UTC.
+    #: ISO 8601, UTC: the last token.
     generated_at: str
     #: From claim to prepared images, in seconds.
     image_s: float
     #: From request to last token, in seconds.
     engine_s: float
+    #: From enqueueing to claim, in seconds, earlier tries included; by two hosts' clocks. None in
+    #: lines of older versions.
+    queue_s: float | None = None
+    #: Times that a worker died with it in flight.
+    crashes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +59,19 @@ class EarlierAttempt(Attempt):
     attempt: int
     #: What was wrong with it.
     reason: Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Visit:
+    """One execution of a record's job that left no text to tell of it: who had it, and when."""
+
+    worker: str
+    #: ISO 8601, UTC.
+    claimed_at: str
+    ended_at: str
+    #: As of an `Attempt`.
+    queue_s: float | None
+    crashes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +86,8 @@ class LaterAttempt:
     message: str
     #: None where the worker failed before the model wrote.
     written: Attempt | None = None
+    #: The execution that failed, where one did.
+    failed: Visit | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,6 +161,8 @@ class Rejection:
     #: Of one that the refiner makes. None is on the wire: a job must not bring lines to the files
     #: that their readers cannot read.
     checks: Annotated[Checks, msgspec.Meta(max_length=0)] = field(default_factory=dict)
+    #: The execution that failed, where one did; None where a text was judged.
+    failed: Visit | None = None
 
     def later_attempt(self) -> LaterAttempt:
         """Return it as the line of an earlier attempt keeps it."""
@@ -150,10 +172,17 @@ class Rejection:
             reason=self.reason,
             message=self.message,
             written=self.written,
+            failed=self.failed,
         )
 
-    def to_line(self) -> bytes:
-        """Return the line of rejects.jsonl, newline included."""
+    def to_line(self, refined: Visit | None = None) -> bytes:
+        """
+        Return the line of rejects.jsonl, newline included.
+
+        Args:
+            refined: The execution that appends it.
+
+        """
         record = self.record
         return to_line(
             {
@@ -169,6 +198,7 @@ class Rejection:
                     **(_provenance(self.written) if self.written else {}),
                     **({"checks": self.checks} if self.checks else {}),
                     **_attempts("earlier", record.earlier),
+                    **_visits(failed=self.failed, refined=refined),
                 },
             }
         )
@@ -200,8 +230,14 @@ class Result:
     #: The attempts after this one, none of them better, in their order.
     later: tuple[LaterAttempt, ...] = ()
 
-    def to_line(self) -> bytes:
-        """Return the line of results.jsonl, newline included: the seed's fields, then provenance."""
+    def to_line(self, refined: Visit | None = None) -> bytes:
+        """
+        Return the line of results.jsonl, newline included: the seed's fields, then provenance.
+
+        Args:
+            refined: The execution that appends it.
+
+        """
         generation, record = self.generation, self.generation.record
         return to_line(
             {
@@ -216,6 +252,7 @@ class Result:
                     **_attempts("earlier", record.earlier),
                     **_attempts("later", self.later),
                     "checks": self.checks,
+                    **_visits(refined=refined),
                 },
             }
         )
@@ -239,6 +276,11 @@ def _provenance(attempt: Attempt) -> dict[str, Any]:
 def _attempts(name: str, attempts: Sequence[EarlierAttempt | LaterAttempt]) -> dict[str, Any]:
     """Return the other attempts, whole, so that a replay can choose again; nothing without any."""
     return {name: attempts} if attempts else {}
+
+
+def _visits(**visits: Visit | None) -> dict[str, Any]:
+    """Return the executions that there were."""
+    return {name: visit for name, visit in visits.items() if visit}
 
 
 def to_line(value: object) -> bytes:

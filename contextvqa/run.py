@@ -10,6 +10,7 @@ import click
 
 from contextvqa.errors import UsageError
 from contextvqa.local_run import CommandLine, Commands, LocalRun
+from contextvqa.logs.setup import configure_command
 from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import INPUT_FILE, RUN, as_environment, as_flags, takes
 from contextvqa.processes.server import EmbeddedServer
@@ -24,6 +25,7 @@ from contextvqa.settings import (
     Gates,
     Guards,
     Images,
+    Logs,
     Metrics,
     Model,
     Rejects,
@@ -41,7 +43,7 @@ from contextvqa.watching.state import RunWatcher
 @RUN
 @takes(
     *(Store, Model, Sampling, Gates, Engine, Devices, Images, Flow, Guards, Daemon, Metrics),
-    Rejects,
+    *(Rejects, Logs),
 )
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
@@ -59,6 +61,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     daemon: Daemon,
     metrics: Metrics,
     rejects: Rejects,
+    logs: Logs,
 ) -> None:
     """
     Do everything on this machine: queue, worker, refiner. The same command resumes.
@@ -67,6 +70,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     run directory. At --metrics-port are the metrics of the run, at the next port those of its
     refiner, from the one after on those of its workers.
     """
+    configure_command(logs, run=run)
     # A supervisor's SIGTERM stops the run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = RunDirectory(store.runs_dir, run)
@@ -95,10 +99,11 @@ def command(  # noqa: PLR0913 - one parameter per group of options
         worker = [
             *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
             *(*as_flags(images), *as_flags(guards), *as_flags(daemon), *as_flags(of_worker)),
+            *as_flags(logs),
             "--until-stdin-closes",
         ]
         refiner = [
-            *("refiner", *as_flags(daemon), *as_flags(of_refiner)),
+            *("refiner", *as_flags(daemon), *as_flags(of_refiner), *as_flags(logs)),
             "--until-stdin-closes",
         ]
         commands = Commands(

@@ -21,6 +21,8 @@ MAX_PORT = 65_535
 PromptOrder = Literal["image-first", "text-first"]
 #: What the model writes.
 OutputMode = Literal["text", "json"]
+#: What log lines are written as.
+LogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -343,6 +345,22 @@ class Lifetime:
     until_stdin_closes: bool = setting(
         False, "Stop, as on SIGTERM, when standard input closes: for a supervising process."
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Logs:
+    """How a command says what happens."""
+
+    log_format: LogFormat = setting(
+        "text",
+        "Lines on stderr: text for people, or json, an object a line, whoever prints it.",
+        kind=click.Choice(get_args(LogFormat)),
+    )
+
+    @property
+    def is_json(self) -> bool:
+        """Whether each line is a JSON object."""
+        return self.log_format == "json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ import orjson
 import redis
 
 from contextvqa.errors import UsageError
+from contextvqa.logs.setup import configure_command
 from contextvqa.options import INPUT_FILE, RUN, takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import say
@@ -18,7 +19,7 @@ from contextvqa.queueing.patience import persist
 from contextvqa.queueing.roles import Role
 from contextvqa.queueing.runs import Runs
 from contextvqa.run_config import RunConfig
-from contextvqa.settings import Flow, Gates, Model, Sampling, Store
+from contextvqa.settings import Flow, Gates, Logs, Model, Sampling, Store
 from contextvqa.storage.run_directory import RunDirectory
 from producer.enqueue import Counts, Enqueuer
 from producer.room import Room
@@ -29,7 +30,7 @@ from producer.rows import BadRow, read_rows
 @click.argument("source", metavar="INPUT", type=INPUT_FILE)
 @RUN
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON on stdout.")
-@takes(Store, Model, Sampling, Gates, Flow)
+@takes(Store, Model, Sampling, Gates, Flow, Logs)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     source: str,
@@ -40,6 +41,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     sampling: Sampling,
     gates: Gates,
     flow: Flow,
+    logs: Logs,
 ) -> None:
     """
     Put the records of INPUT into the queue: a JSON array or JSONL file, or - for JSONL on stdin.
@@ -47,6 +49,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     What is done or already queued is skipped, so the same command may be repeated at any time.
     Bad rows are reported one line each and end the command with exit code 2; good rows enter.
     """
+    configure_command(logs, run=run)
     rows = read_rows(source)
     # A file that is no input at all is refused here, before the run is begun.
     rows = chain([next(rows)], rows)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from contextvqa.errors import Reason
 from contextvqa.queueing.queues import REFINE
-from contextvqa.records import ContextVQA, Generation, ImageRecord, Rejection, Result
+from contextvqa.records import ContextVQA, Generation, ImageRecord, Rejection, Result, Visit
 from contextvqa.run_config import RunConfig
 from contextvqa.storage.sink import Line
 from refiner.gates.judge import judge
@@ -19,9 +19,14 @@ from refiner.parser.parsing import Parsed, parse
 Ending = Result | Rejection
 
 
-def conclude(generation: Generation, config: RunConfig) -> Line | ImageRecord:
+def conclude(
+    generation: Generation, config: RunConfig, refined: Visit | None = None
+) -> Line | ImageRecord:
     """
     Judge a generation.
+
+    Args:
+        refined: The execution in which that is done, for the line to tell.
 
     Returns:
         The record's line; or the record as it is to be generated again, where the text is not
@@ -30,16 +35,18 @@ def conclude(generation: Generation, config: RunConfig) -> Line | ImageRecord:
     """
     ending = ending_of(generation, config)
     if num_pairs(ending) >= config.quality.enough_pairs:
-        return line_of(ending)
+        return line_of(ending, refined)
     again = generation.next_record(fault_of(ending).reason)
     if config.allows(again):
         return again
-    return line_of(best([*_earlier(generation.record, config), ending]))
+    return line_of(best([*_earlier(generation.record, config), ending]), refined)
 
 
-def conclude_rejected(rejection: Rejection, config: RunConfig) -> Line:
+def conclude_rejected(
+    rejection: Rejection, config: RunConfig, refined: Visit | None = None
+) -> Line:
     """Return the line of a record whose last attempt failed; an earlier one may be a result."""
-    return line_of(best([*_earlier(rejection.record, config), rejection]))
+    return line_of(best([*_earlier(rejection.record, config), rejection]), refined)
 
 
 def best(endings: Sequence[Ending]) -> Ending:
@@ -86,11 +93,11 @@ def fault_of(ending: Ending) -> Rejection:
     return _reject(ending.generation, Reason.GATE_MIN_PAIRS, message)
 
 
-def line_of(ending: Ending) -> Line:
+def line_of(ending: Ending, refined: Visit | None = None) -> Line:
     """Return the line that makes it known."""
     is_result = isinstance(ending, Result)
     record = ending.generation.record if isinstance(ending, Result) else ending.record
-    return Line(key=record.key, data=ending.to_line(), is_result=is_result)
+    return Line(key=record.key, data=ending.to_line(refined), is_result=is_result)
 
 
 def _earlier(record: ImageRecord, config: RunConfig) -> list[Ending]:

@@ -29,15 +29,15 @@ class Refine:
     async def start(self, worker: str) -> None:
         """Nothing to load: a run is opened when its first record comes."""
 
-    async def execute(self, claim: Claim, content: Content) -> Outcome:  # noqa: ARG002
+    async def execute(self, claim: Claim, content: Content) -> Outcome:
         """Send a record back to be generated again, or wait until its line is on disk."""
         assert not isinstance(content, ImageRecord)  # noqa: S101 - jobs of our queue carry none
         run = content.record.run
         config = await self._commit.config_of(run)
         conclusion = (
-            conclude_rejected(content, config)
+            conclude_rejected(content, config, claim.visit())
             if isinstance(content, Rejection)
-            else conclude(content, config)
+            else conclude(content, config, claim.visit())
         )
         self.meter.note(conclusion)
         if isinstance(conclusion, ImageRecord):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import click
 
-from contextvqa import logs
+from contextvqa.logs.setup import configure_daemon
 from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import takes
 from contextvqa.processes.supervisor import supervise
@@ -19,10 +19,12 @@ from contextvqa.settings import (
     Guards,
     Images,
     Lifetime,
+    Logs,
     Metrics,
     Model,
     Store,
 )
+from worker import environment
 from worker.decoders import Decoders
 from worker.engine import Engine as VLLMEngine
 from worker.occupancy import Occupancy, look_at
@@ -31,7 +33,7 @@ from worker.stage import Generate
 
 
 @click.command()
-@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Metrics)
+@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Metrics, Logs)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     store: Store,
@@ -43,13 +45,14 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     daemon: Daemon,
     lifetime: Lifetime,
     metrics: Metrics,
+    logs: Logs,
 ) -> None:
     """
     Own a vLLM engine and generate, until stopped; start anew when the engine fails.
 
     With --gpus or --cpus one engine for each group of GPUs or cores, each in a process of its own.
     """
-    logs.configure()
+    configure_daemon(logs)
     places = places_of(devices, tensor_parallel_size=engine.tensor_parallel_size)
     sockets = open_sockets(metrics, len(places))
     number, pulse = supervise(
@@ -61,7 +64,8 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     # From here on this is a worker process, whose standard input is held by its supervisor.
     place = places[number]
     place.take()
-    logs.configure(place.prefix)
+    if logs.is_json:
+        environment.log_as_json()
     lifetime = replace(lifetime, until_stdin_closes=True)
     connection = connect_to_queue(store.server_url)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)

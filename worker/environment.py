@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contextvqa.errors import UnavailableError
+from contextvqa.logs.setup import JSON_CONFIG
 from worker.output_schema import BACKEND
 from worker.shim import sitecustomize as shim
 
@@ -99,6 +100,12 @@ def torch_build() -> dict[str, Any] | None:
 def prefix_log_lines(prefix: str) -> None:
     """Let the log lines of vLLM, here and in the processes it starts, begin so."""
     os.environ["VLLM_LOGGING_PREFIX"] = prefix
+
+
+def log_as_json() -> None:
+    """Let vLLM's own log lines, here and in the processes it starts, be ours; unless it is told more."""
+    if os.environ.get("VLLM_CONFIGURE_LOGGING") != "0":
+        os.environ.setdefault("VLLM_LOGGING_CONFIG_PATH", str(JSON_CONFIG))
 
 
 def step_around_broken_extensions() -> None:

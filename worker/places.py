@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contextvqa.errors import UnavailableError, UsageError
+from contextvqa.logs import context
 from contextvqa.settings import Devices
 from worker import environment, gpus
 
@@ -37,6 +38,7 @@ class Place:
         if self.cpus:
             os.sched_setaffinity(0, self.cpus)
         if self.name:
+            context.note(place=self.name)
             environment.prefix_log_lines(self.prefix)
 
 

@@ -105,9 +105,11 @@ class Generate:
             seed=seed,
             model=self.engine.model,
             worker=self._worker,
-            generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            generated_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             image_s=round(asked_at - claim.claimed_at, 3),
             engine_s=round(time.monotonic() - asked_at, 3),
+            queue_s=claim.queue_s,
+            crashes=claim.job.crash_count,
         )
         self.meter.note(generation)
         return Finished(follow_ups=(refine_job(generation),))

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from contextvqa import logs
 from contextvqa.errors import UnavailableError
 from contextvqa.listening import listen, shown
+from contextvqa.logs.setup import configure_daemon
 from contextvqa.options import takes
 from contextvqa.passwords import read_password
 from contextvqa.processes.server_socket import url_of_run
@@ -18,7 +18,7 @@ from contextvqa.progress import say
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.roles import Role
 from contextvqa.redis_url import DEFAULT_REDIS_URL, address
-from contextvqa.settings import Listener, Store
+from contextvqa.settings import Listener, Logs, Store
 from contextvqa.storage.run_directory import RunDirectory
 
 #: Requests carry no body but a form's empty one.
@@ -27,14 +27,14 @@ MAX_BODY_BYTES = 64 << 10
 
 @click.command()
 @click.argument("name", required=False)
-@takes(Store, Listener)
-def command(*, name: str | None, store: Store, listener: Listener) -> None:
+@takes(Store, Listener, Logs)
+def command(*, name: str | None, store: Store, listener: Listener, logs: Logs) -> None:
     """
     Show queues, workers and jobs in a browser, until stopped; requeue failed jobs.
 
     With NAME, those of the embedded server of this run.
     """
-    logs.configure()
+    configure_daemon(logs)
     # It warns of every request that waits for a thread.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     create_app = _load("contextvqa.dashboard.app").create_app

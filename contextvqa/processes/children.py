@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from contextvqa.errors import ERROR_PREFIX, UsageError
+from contextvqa.logs.lines import message_of
 from contextvqa.options import ENVIRONMENT_PREFIX
 from contextvqa.processes.sessions import kill_orphans, kill_session, sessions_below
 from contextvqa.progress import say
@@ -117,8 +118,9 @@ class Child:
         """Say in one line why an ended child with a log ended."""
         assert self.log_path is not None  # noqa: S101 - our own invariant
         for line in reversed(self.log_path.read_text("utf-8", "replace").splitlines()):
-            if line.startswith(ERROR_PREFIX):
-                return line.removeprefix(ERROR_PREFIX)
+            message = message_of(line)
+            if message.startswith(ERROR_PREFIX):
+                return message.removeprefix(ERROR_PREFIX)
         code = self.poll() or 0
         return f"the {self.command} {ending(code)}; its log is {self.log_path}"
 

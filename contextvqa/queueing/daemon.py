@@ -15,6 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from uuid import uuid4
 
@@ -25,12 +26,13 @@ from rq.utils import now
 from rq.worker import BaseWorker, WorkerStatus
 
 from contextvqa.errors import CrashError, RestartError
+from contextvqa.logs.context import about, enter, note
 from contextvqa.queueing.bookkeeping import LEASE_S
 from contextvqa.queueing.claims import WORKER_TTL_S, Claims
 from contextvqa.queueing.executor import Executor
 from contextvqa.queueing.meter import Hold, Meter
 from contextvqa.queueing.outcomes import Claim, Outcome, Returned, crashed
-from contextvqa.queueing.queues import OrjsonSerializer, rq_queue
+from contextvqa.queueing.queues import MAX_IN_FLIGHT, OrjsonSerializer, rq_queue
 from contextvqa.queueing.reaper import Reaper, process_identity
 from contextvqa.queueing.recovery import Recovery
 from contextvqa.queueing.redis_thread import RedisThread
@@ -93,6 +95,8 @@ class ConcurrentWorker(BaseWorker):
         self.in_flight: dict[Claim, asyncio.Task[Outcome]] = {}
         self.num_settled = 0
         self._num_executing = 0
+        #: What the stage had room for when we last claimed.
+        self._max_in_flight = 0
         self._settlements: list[tuple[Claim, Outcome]] = []
         self._fatal: BaseException | None = None
         self._is_suspended = False
@@ -119,6 +123,7 @@ class ConcurrentWorker(BaseWorker):
         """
         if self.lifetime.until_stdin_closes:
             threading.Thread(target=_stop_at_stdin_end, name="stdin", daemon=True).start()
+        note(worker=self.name, stage=self.stage.queue)
         # Nothing to put back yet; but who has no right to is told so before an engine is loaded.
         await self._redis.call(self.recovery.put_back, self.claims.claimed_key)
         await self.stage.start(self.name)
@@ -151,6 +156,7 @@ class ConcurrentWorker(BaseWorker):
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.request_stop, signum)
+        self._max_in_flight = self.stage.max_in_flight
         await self._redis.call(self._register)
         self.meter.hold = Hold.CLAIMING
         log.info("ready: worker %s on queue %s", self.name, self.stage.queue)
@@ -204,15 +210,19 @@ class ConcurrentWorker(BaseWorker):
         for claim in claimed:
             self._num_executing += 1
             execution = self._executor.execute(claim)
-            task = asyncio.create_task(execution, name=f"execute {claim.job.id}")
-            task.add_done_callback(partial(self._executed, claim))
+            # Its log lines say which record they are about, whoever writes them.
+            context = copy_context()
+            context.run(enter, claim.log_fields)
+            task = asyncio.create_task(execution, name=f"execute {claim.job.id}", context=context)
+            task.add_done_callback(partial(self._executed, claim), context=context)
             self.in_flight[claim] = task
         return claimed
 
     def _free_slots(self) -> int:
         if self._is_suspended or any(claim.is_suspect for claim in self.in_flight):
             return 0
-        return max(0, min(self.stage.max_in_flight - self._num_executing, BATCH))
+        self._max_in_flight = self.stage.max_in_flight
+        return max(0, min(self._max_in_flight - self._num_executing, BATCH))
 
     def _hold(self, *, has_room: bool, has_claimed: bool) -> Hold:
         """Return why there is not more in flight after this turn of the claiming."""
@@ -287,7 +297,8 @@ class ConcurrentWorker(BaseWorker):
             lost = await self._redis.call(self.claims.settle, batch)
             self.meter.note_settled(batch, lost, began)
             for claim in lost:
-                log.warning("dropped: %s now belongs to another execution", claim.job.id)
+                with about(claim.log_fields):
+                    log.warning("dropped: %s now belongs to another execution", claim.job.id)
             for claim, outcome in batch:
                 self.in_flight.pop(claim, None)
                 self.num_settled += claim not in lost and not isinstance(outcome, Returned)
@@ -356,7 +367,9 @@ class ConcurrentWorker(BaseWorker):
             # Outlives our key: it says what a transaction whose reply was lost has started for us.
             pipeline.expire(self.executions_key, LEASE_S)
             self.set_state(state.value, pipeline)
-            pipeline.hset(self.key, mapping=self.serialize())
+            pipeline.hset(
+                self.key, mapping={**self.serialize(), MAX_IN_FLIGHT: self._max_in_flight}
+            )
             worker_registration.register(self, pipeline)
             for queue in self.queues:
                 pipeline.zremrangebyscore(queue.finished_job_registry.key, 0, now_s)

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ class JobFields(NamedTuple):
     execution_id: bytes | None
     crash_count: bytes | None
     retry_count: bytes | None
+    enqueued_at: bytes | None
+    started_at: bytes | None
 
     @property
     def fence(self) -> tuple[bytes | None, bytes | None]:
@@ -67,6 +70,8 @@ class StoredJob:
     data: bytes
     crash_count: int
     retry_count: int
+    #: Unix seconds, of the clock of whoever enqueued it; None where its hash does not say.
+    enqueued_at: float | None = None
 
     @classmethod
     def read(cls, job_id: str, fields: JobFields) -> "StoredJob":
@@ -79,8 +84,13 @@ class StoredJob:
         """
         if fields.data is None:
             raise RejectError(Reason.MALFORMED, "the job's hash is not one of rq: it has no data")
-        data = _unpacked(fields.data)
-        return cls(job_id, data, count(fields.crash_count), count(fields.retry_count))
+        return cls(
+            job_id,
+            _unpacked(fields.data),
+            crash_count=count(fields.crash_count),
+            retry_count=count(fields.retry_count),
+            enqueued_at=time_of(fields.enqueued_at),
+        )
 
     @property
     def key(self) -> str:
@@ -135,6 +145,14 @@ def count(value: bytes | None, *, most: int = MAX_COUNT) -> int:
         return min(max(int(value or 0), 0), most)
     except ValueError:
         return 0
+
+
+def time_of(value: bytes | None) -> float | None:
+    """Return a time in a job's hash, as rq writes them, in Unix seconds; None where it has none."""
+    try:
+        return datetime.fromisoformat((value or b"").decode()).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def too_large(num_bytes: int) -> str:

@@ -5,6 +5,7 @@ A claim is a job in our hands; an outcome is how it leaves them.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from rq.job import JobStatus
 
@@ -27,6 +28,7 @@ from contextvqa.records import (
     ImageRecord,
     Payload,
     Rejection,
+    Visit,
     from_payload,
 )
 
@@ -48,6 +50,29 @@ class Claim:
     def is_suspect(self) -> bool:
         """Whether a worker has died with this job in flight."""
         return self.job.crash_count > 0
+
+    @property
+    def queue_s(self) -> float | None:
+        """Seconds from enqueueing to claim, where the job says when it was enqueued."""
+        if self.job.enqueued_at is None:
+            return None
+        return round(_clock_time(self.claimed_at) - self.job.enqueued_at, 3)
+
+    def visit(self) -> Visit:
+        """Return this execution as one that ends now."""
+        return Visit(
+            worker=self.execution.worker,
+            claimed_at=_iso(_clock_time(self.claimed_at)),
+            ended_at=_iso(time.time()),
+            queue_s=self.queue_s,
+            crashes=self.job.crash_count,
+        )
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """What log lines about it carry; nothing for a job that is not ours."""
+        named = run_and_key(self.job.id)
+        return dict(zip(("run", "key"), named, strict=True)) if named else {}
 
     def attempted(self, record: ImageRecord) -> ImageRecord:
         """Return the record of a generate job with this try counted as an attempt."""
@@ -151,8 +176,18 @@ def rejected(claim: Claim, stage: str, reason: Reason, message: str) -> Failed:
         reason=reason,
         message=message,
         written=_written(claim.job.content[1]),
+        failed=claim.visit(),
     )
     return Failed(message=text, follow_ups=(reject_job(rejection),))
+
+
+def _clock_time(monotonic_s: float) -> float:
+    """Return the time of day of a moment, in Unix seconds."""
+    return time.time() - (time.monotonic() - monotonic_s)
+
+
+def _iso(time_s: float) -> str:
+    return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds")
 
 
 def _written(arguments: Payload) -> Attempt | None:

@@ -9,7 +9,7 @@ The queues in Redis: serializer, and the map of every key.
 | rq:finished:{queue}, rq:failed:…   | zset | ended jobs, score = when Redis forgets them         | cleaned by every beat |
 | rq:execution:{job}:{execution}     | hash | one execution, with its worker                      | lease |
 | rq:executions:{job}                | zset | the executions of a job                             | lease |
-| rq:worker:{worker}                 | hash | a live worker                                       | 15 s after the last beat |
+| rq:worker:{worker}                 | hash | a live worker; ours in it: `max_in_flight`          | 15 s after the last beat |
 | rq:worker:{worker}:executions      | set  | what the worker has in flight                       | as the worker |
 | contextvqa:claimed:{queue}:{worker}| list | ids a worker took and has not started yet           | milliseconds |
 | contextvqa:claimants:{queue}       | hash | workers that may hold jobs, dead ones until reaped -> process and host | until reaped |
@@ -35,6 +35,9 @@ LIVE = frozenset(
     status.value.encode()
     for status in (JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
 )
+
+#: Field of a worker's hash: what it has in flight at most, as of its last beat.
+MAX_IN_FLIGHT = "max_in_flight"
 
 #: Hash of the runs that are paused, with the reason of each.
 PAUSED = "contextvqa:paused"

@@ -2,6 +2,7 @@
 Taking back what nobody works on any more. As safe to repeat, and as fenced, as claiming.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from contextvqa.queueing.job_hash import (
     job_ids_in,
     reading,
     text_of,
+    time_of,
 )
 from contextvqa.queueing.jobs import run_and_key
 from contextvqa.queueing.outcomes import Claim, Outcome, Returned, crashed, is_ours
@@ -136,7 +138,9 @@ class Recovery:
         except RejectError as error:
             self.claims.endings.fail_unread(pipeline, execution.job_id, f"{error.reason}: {error}")
             return None
-        return Claim(job=job, execution=execution)
+        started_at = time_of(fields.started_at)
+        held_s = 0.0 if started_at is None else time.time() - started_at
+        return Claim(job=job, execution=execution, claimed_at=time.monotonic() - held_s)
 
 
 def _batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import click
 
-from contextvqa import logs
+from contextvqa.logs.setup import configure_daemon
 from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import ReadProgress
 from contextvqa.queueing.connection import connect
-from contextvqa.settings import Metrics, Store
+from contextvqa.queueing.roles import Role
+from contextvqa.settings import Logs, Metrics, Store
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.aggregate import Aggregate
 
@@ -23,14 +24,14 @@ DEFAULT_PORT = 9400
 
 @click.command()
 @click.argument("name", required=False)
-@takes(Store, Metrics)
-def command(*, name: str | None, store: Store, metrics: Metrics) -> None:
+@takes(Store, Metrics, Logs)
+def command(*, name: str | None, store: Store, metrics: Metrics, logs: Logs) -> None:
     """
     Serve the metrics of all runs and of their queues, until stopped.
 
     With NAME those of this run, on its embedded server if it has one.
     """
-    logs.configure()
+    configure_daemon(logs)
     if metrics.metrics_port is None:
         metrics = replace(metrics, metrics_port=DEFAULT_PORT)
     sockets = open_sockets(metrics)
@@ -49,4 +50,4 @@ def _url_of(run: str | None, store: Store) -> str | None:
         return store.server_url
     directory = RunDirectory(store.runs_dir, run)
     directory.check_exists()
-    return url_of_run(store.server_url, directory.redis_path)
+    return url_of_run(store.server_url, directory.redis_path, Role.WATCHER)

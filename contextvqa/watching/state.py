@@ -7,16 +7,26 @@ from rq.worker_registration import REDIS_WORKER_KEYS
 
 from contextvqa.queueing.job_hash import count, text_of
 from contextvqa.queueing.pauses import Pause, pause_of
-from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue, worker_key
+from contextvqa.queueing.queues import (
+    GENERATE,
+    MAX_IN_FLIGHT,
+    REFINE,
+    rq_queue,
+    worker_executions_key,
+    worker_key,
+)
 from contextvqa.queueing.runs import Runs
-from contextvqa.queueing.transactions import ask
+from contextvqa.queueing.transactions import RedisCommand, ask
 from contextvqa.storage.follower import OnRead
 from contextvqa.storage.rejects import Rejects
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.funnel import Funnel, FunnelState
 
 #: What is read of a worker's hash, in this order. One that is gone has no birth.
-WORKER_FIELDS = ("birth", "queues", "state", "successful_job_count", "failed_job_count")
+WORKER_FIELDS = (
+    *("birth", "queues", "state", MAX_IN_FLIGHT),
+    *("successful_job_count", "failed_job_count"),
+)
 #: No worker settles more.
 MAX_SETTLED = 10**12
 
@@ -46,6 +56,15 @@ class WorkerState:
     queue: str
     state: str
     settled: int
+    in_flight: int = 0
+    #: What it holds at most, as of its last beat; None where it has not said.
+    max_in_flight: int | None = None
+
+    @property
+    def occupancy(self) -> str:
+        """How much of what it can hold it has in flight."""
+        limit = "?" if self.max_in_flight is None else self.max_in_flight
+        return f"{self.in_flight} of {limit}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,20 +168,32 @@ def _queue_state(name: str, connection: redis.Redis) -> QueueState:
 def _workers(connection: redis.Redis) -> tuple[WorkerState, ...]:
     # Not by rq's own `all`, which fails as a whole where one of the hashes is not a worker's.
     keys = sorted(map(text_of, connection.smembers(REDIS_WORKER_KEYS)))
-    replies = ask(
-        connection, [("HMGET", key, *WORKER_FIELDS) for key in keys], raise_on_error=False
-    )
+    names = [key.removeprefix(worker_key("")) for key in keys]
+    reads: list[RedisCommand] = [("HMGET", key, *WORKER_FIELDS) for key in keys]
+    reads += [("SCARD", worker_executions_key(name)) for name in names]
+    replies = ask(connection, reads, raise_on_error=False)
+    rows, numbers = replies[: len(keys)], replies[len(keys) :]
     return tuple(
-        _worker(key, *reply)
-        for key, reply in zip(keys, replies, strict=True)
-        if isinstance(reply, list) and reply[0] is not None
+        _worker(name, num_in_flight, *row)
+        for name, row, num_in_flight in zip(names, rows, numbers, strict=True)
+        if isinstance(row, list) and row[0] is not None and isinstance(num_in_flight, int)
     )
 
 
-def _worker(key: str, _: bytes, queues: bytes, state: bytes, *counts: bytes | None) -> WorkerState:
+def _worker(
+    name: str,
+    num_in_flight: int,
+    _: bytes,
+    queues: bytes,
+    state: bytes,
+    limit: bytes | None,
+    *counts: bytes | None,
+) -> WorkerState:
     return WorkerState(
-        name=key.removeprefix(worker_key("")),
+        name=name,
         queue=text_of(queues),
         state=text_of(state),
+        in_flight=num_in_flight,
+        max_in_flight=None if limit is None else count(limit),
         settled=sum(count(value, most=MAX_SETTLED) for value in counts),
     )

@@ -1,7 +1,7 @@
 """What a line of results.jsonl or rejects.jsonl tells of its record: every attempt that there was."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from contextvqa.errors import Reason
@@ -21,6 +21,8 @@ from contextvqa.run_config import RunConfig
 RunLine = Mapping[str, Any]
 
 _FIELDS = tuple(item.name for item in fields(Attempt))
+#: Those that also the oldest lines should have.
+_OLD_FIELDS = tuple(item.name for item in fields(Attempt) if item.default is MISSING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +95,7 @@ def read_line(line: RunLine, origin: RunConfig) -> Recorded:
         written=tuple((told["attempt"], _attempt(told, meta["key"], unknown)) for told in written),
         failed=from_payload(attempts[-1] | {"written": None}, LaterAttempt) if has_failed else None,
         num_lost=len(attempts) - len(written) - has_failed,
-        num_partial=sum(not all(name in told for name in _FIELDS) for told in written),
+        num_partial=sum(not all(name in told for name in _OLD_FIELDS) for told in written),
     )
 
 

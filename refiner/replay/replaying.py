@@ -90,6 +90,7 @@ def replay(recorded: Recorded, config: RunConfig) -> Line:
                 stage=failed.stage,
                 reason=failed.reason,
                 message=failed.message,
+                failed=failed.failed,
             )
         )
     return line_of(best(endings))

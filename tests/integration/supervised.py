@@ -17,10 +17,12 @@ from pathlib import Path
 
 import click
 
-from contextvqa import logs
 from contextvqa.cli import COMMANDS, Target, main
+from contextvqa.logs.setup import configure_daemon
+from contextvqa.options import takes
 from contextvqa.processes import post, supervisor
 from contextvqa.queueing.daemon import _stop_at_stdin_end
+from contextvqa.settings import Logs
 
 #: Seconds between pulses.
 PULSE_INTERVAL_S = 0.05
@@ -33,6 +35,7 @@ PULSE_INTERVAL_S = 0.05
 @click.option("--drain-s", default=60.0)
 @click.option("--restart-wait-s", default=0.01)
 @click.option("--until-stdin-closes", is_flag=True)
+@takes(Logs)
 def command(
     *,
     directory: Path,
@@ -41,9 +44,10 @@ def command(
     drain_s: float,
     restart_wait_s: float,
     until_stdin_closes: bool,
+    logs: Logs,
 ) -> None:
     """Do what the word of this turn says, the last one for all further turns."""
-    logs.configure()
+    configure_daemon(logs)
     supervisor.LOOK_INTERVAL_S = 0.05
     supervisor.MIN_STALL_S = 0.0
     supervisor.STOP_MARGIN_S = 0.2

@@ -117,6 +117,8 @@ def test_a_rejects_line_says_stage_reason_message_attempts_and_raw_text() -> Non
         "generated_at": "2026-01-01T00:00:00+00:00",
         "image_s": 0.1,
         "engine_s": 0.2,
+        "queue_s": None,
+        "crashes": 0,
     }
 
 

@@ -152,6 +152,7 @@ def test_the_line_of_an_attempt_that_won_holds_all_others_whole() -> None:
         "reason": "image.not_found",
         "message": "gone",
         "written": None,
+        "failed": None,
     }
 
 

@@ -1,6 +1,7 @@
 """The generate stage, with an engine that notes what it is asked."""
 
 import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,7 +56,9 @@ def execute(engine: NotingEngine, root: Path, *, model: str = "m") -> Generation
     images = Images(image_root=root, max_record_px=9999)
     stage = Generate(engine, DecodesHere(images), runs, images=images, guards=Guards())
     data = OrjsonSerializer.dumps(["worker.generate", None, [], {"record": to_payload(RECORD)}])
-    job = StoredJob("r-ab-generate", data, crash_count=0, retry_count=0)
+    job = StoredJob(
+        "r-ab-generate", data, crash_count=2, retry_count=0, enqueued_at=time.time() - 60
+    )
     claim = Claim(job=job, execution=Execution(job.id, "e1"))
     outcome = asyncio.run(stage.execute(claim, RECORD))
     assert isinstance(outcome, Finished)
@@ -103,6 +106,8 @@ def test_the_generation_says_how_it_was_made(root: Path) -> None:
     assert generation.model == "m"
     assert generation.image_s >= 0
     assert generation.engine_s >= 0
+    assert 60 <= (generation.queue_s or 0) < 3600
+    assert generation.crashes == 2
 
 
 def test_a_run_that_asks_for_another_model_stops_the_worker_and_not_the_record(root: Path) -> None:
