@@ -21,7 +21,7 @@ from contextvqa.settings import (
     Lifetime,
     Metrics,
     Model,
-    Store,
+    Server,
 )
 from worker.decoders import Decoders
 from worker.engine import Engine as VLLMEngine
@@ -31,10 +31,10 @@ from worker.stage import Generate
 
 
 @click.command()
-@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Metrics)
+@takes(Server, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Metrics)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
-    store: Store,
+    server: Server,
     model: Model,
     engine: Engine,
     devices: Devices,
@@ -63,7 +63,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     place.take()
     logs.configure(place.prefix)
     lifetime = replace(lifetime, until_stdin_closes=True)
-    connection = connect_to_queue(store.server_url)
+    connection = connect_to_queue(server.server_url)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)
     runs = Runs(connection)
     decoders = Decoders(images, num_cores=place.num_cores)
