@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import replace
 
 import click
+import redis
 
 from contextvqa import logs
+from contextvqa.errors import NoServerError, UnavailableError
 from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import takes
 from contextvqa.processes.supervisor import supervise
@@ -63,7 +65,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     place.take()
     logs.configure(place.prefix)
     lifetime = replace(lifetime, until_stdin_closes=True)
-    connection = connect_to_queue(server.server_url)
+    connection = _connect(server)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)
     runs = Runs(connection)
     decoders = Decoders(images, num_cores=place.num_cores)
@@ -82,3 +84,10 @@ async def _run(worker: ConcurrentWorker, occupancy: Occupancy) -> None:
         await worker.serve()
     finally:
         looking.cancel()
+
+
+def _connect(server: Server) -> redis.Redis:
+    try:
+        return connect_to_queue(server.server_url)
+    except UnavailableError as error:
+        raise NoServerError(str(error)) from error
