@@ -4,8 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTORCH_CPU := https://download.pytorch.org/whl/cpu
 
+# What of `make test-hosts` is part of `make test`: a whole run, resumed, refused and looked at.
+ACROSS_HOSTS := tests/acceptance/test_run.py -k "demo or again or refused"
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-compose faults bench lint format secrets clean
+.PHONY: help demo test test-hosts test-compose faults bench lint format secrets clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +20,10 @@ demo: .venv/.installed-demo ## Turn sample images into records with a real, smal
 
 test: .venv/.installed-test ## Run all tests but those of containers.
 	$(BIN)/pytest
+	$(BIN)/python -m tests.across_hosts $(ACROSS_HOSTS)
+
+test-hosts: .venv/.installed-test ## Run all acceptance tests across two hosts, which are namespaces.
+	$(BIN)/python -m tests.across_hosts tests/acceptance tests/faults/test_hosts.py
 
 test-compose: .venv/.installed-test ## Build and break docker-compose.yml in real containers (Debian, root).
 	$(BIN)/pytest tests/compose

@@ -70,12 +70,13 @@ class Worker(Contender):
     def measure(self, directory: Path) -> Mapping[str, float]:
         """Enqueue a record, start the worker, and note its steps and when the record is claimed."""
         source = flags.draw(1, OUTPUT.resolve())
-        shared = ["--runs-dir", str(directory), "--model", str(flags.MODEL)]
+        shared = ["--model", str(flags.MODEL)]
         log = directory / "log"
         with EmbeddedServer(directory / "redis") as server, connect(server.url) as connection:
             shared += ["--redis-url", server.url]
             enqueue = python_command(
-                "contextvqa", "enqueue", str(source), "--run", "startup", *shared
+                *("contextvqa", "enqueue", str(source), *shared),
+                *("--run", "startup", "--runs-dir", str(directory)),
             )
             with Program("enqueue", enqueue, {}, directory / "enqueue.log") as producer:
                 producer.wait()

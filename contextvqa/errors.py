@@ -4,6 +4,7 @@ Every error this project raises, as one tree. The class decides what follows, ne
     ContextVQAError                exit code of the command it ends
     ├── UsageError                 2   the command line, the settings or the input are wrong
     ├── UnavailableError           3   Redis, the model or the engine cannot be had
+    │   └── NoServerError         75   of a worker process: Redis; its supervisor waits, or ends with 3
     ├── TooManyRejectsError        4   the run is complete, but too little of it is usable
     ├── IncompleteError            5   the run ended with records still pending
     ├── SinkError                  5   results cannot be written; nothing unwritten is acknowledged
@@ -134,6 +135,12 @@ class UnavailableError(ContextVQAError):
     """Raised when Redis, the model or the engine cannot be had."""
 
     exit_code = 3
+
+
+class NoServerError(UnavailableError):
+    """Raised when a worker process finds no server: that says nothing of its GPU or its model."""
+
+    exit_code = 75
 
 
 class TooManyRejectsError(ContextVQAError):

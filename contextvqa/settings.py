@@ -25,13 +25,19 @@ OutputMode = Literal["text", "json"]
 LogFormat = Literal["text", "json"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Store:
-    """Where runs and queues live."""
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """Where runs live."""
 
     runs_dir: Path = setting(
         Path("runs"), "Directory of the run directories.", kind=click.Path(path_type=Path)
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Where queues live."""
+
     redis_url: str | None = setting(
         None,
         "Redis server, redis://, rediss:// or unix://. "
@@ -61,6 +67,11 @@ class Store:
             return self.redis_url
         password = read_password(self.redis_password_file, "--redis-password-file")
         return with_password(self.redis_url, password)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store(Server, Disk):
+    """Where runs and queues live. None of the three has slots: Python joins no two that do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

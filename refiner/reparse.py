@@ -13,7 +13,7 @@ from contextvqa.gates import Quality
 from contextvqa.options import changes, takes
 from contextvqa.progress import CountProgress, telling_how_to_resume
 from contextvqa.run_config import RunConfig
-from contextvqa.settings import Cores, Gates, Store
+from contextvqa.settings import Cores, Disk, Gates
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.storage.sink import Line, Sink
 from refiner.replay.comparison import Change, Comparison
@@ -35,14 +35,14 @@ _NOTES = {
 @click.argument("name")
 @click.option("--run", "new_name", required=True, help="Name of the new run.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-@takes(Store, Cores)
+@takes(Disk, Cores)
 @changes(Gates)
 def command(  # noqa: PLR0913 - one parameter per option
     *,
     name: str,
     new_name: str,
     as_json: bool,
-    store: Store,
+    disk: Disk,
     cores: Cores,
     given: Mapping[str, Any],
 ) -> None:
@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913 - one parameter per option
     """
     # A supervisor's SIGTERM stops it as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    old, new = RunDirectory(store.runs_dir, name), RunDirectory(store.runs_dir, new_name)
+    old, new = RunDirectory(disk.runs_dir, name), RunDirectory(disk.runs_dir, new_name)
     origin, config = _begin(old, new, given)
     with new.alone(), telling_how_to_resume():
         if old.redis_path.exists():

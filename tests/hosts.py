@@ -24,19 +24,15 @@ from tests.faults.processes import Child, fork
 from tests.faults.tally import Tally
 from tests.support import wait_until
 
-#: What a host and the switch have of their own, as `unshare` and as `/proc/PID/ns` name it.
-FLAGS = namespaces.CLONE_NEWNET | namespaces.CLONE_NEWUTS
-KINDS = ("net", "uts")
 PORT = 6379
+#: What an operator writes into the server's configuration, and what a test needs besides.
 PASSWORD = "between-hosts"
 USERS = users_acl(f"on >{PASSWORD} ~* &* +@all", lambda _: f">{PASSWORD}")
-CONFIG = """
-bind {address}
+CONFIG = f"bind {{address}}\n{USERS}appendonly yes\n"
+OURS = """
 port {port}
 unixsocket {socket}
-{users}
 dir {directory}
-appendonly yes
 save ""
 """
 
@@ -53,7 +49,11 @@ class Host:
 
     def enter(self) -> None:
         """Enter it, as a patch of a child."""
-        namespaces.enter(self.child.pid, KINDS)
+        namespaces.enter(self.child.pid, namespaces.OF_HOST)
+
+    def command(self, *words: object) -> list[str]:
+        """Return the command line that runs a command on it."""
+        return namespaces.inside(self.child.pid, namespaces.OF_HOST, *words)
 
     def cut_off(self) -> None:
         """Pull the cable."""
@@ -78,7 +78,7 @@ def network(directory: Path, *names: str) -> Iterator[list[Host]]:
             assert child.is_alive(), f"cannot make namespaces; root can:\n{child.words()}"
             return child
 
-        switch = hold("switch", partial(namespaces.unshare, FLAGS))
+        switch = hold("switch", partial(namespaces.unshare, namespaces.FLAGS_OF_HOST))
         _run(switch, "ip", "link", "add", "switch", "type", "bridge")
         _run(switch, "ip", "link", "set", "switch", "up")
         hosts = []
@@ -91,15 +91,14 @@ def network(directory: Path, *names: str) -> Iterator[list[Host]]:
 
 
 @contextmanager
-def server_on(host: Host, directory: Path) -> Iterator[tuple[str, str]]:
-    """Run a server with a password on a host. Yield its URL for hosts, and the one for us."""
+def server_on(host: Host, directory: Path, config: str = CONFIG) -> Iterator[tuple[str, str]]:
+    """Run a server on a host. Yield its URL for hosts, and the one for us, if `config` is ours."""
     directory.mkdir()
     socket, log = directory / "redis.sock", directory / "redis.log"
-    config = CONFIG.format(
-        address=host.address, port=PORT, socket=socket, users=USERS, directory=directory
-    )
+    config = config.replace("{address}", host.address)
+    config += OURS.format(port=PORT, socket=socket, directory=directory)
     # Not even a killed test run leaves it behind.
-    command = inside(host.child, "setpriv", "--pdeathsig", "KILL", find_server(), "-")
+    command = host.command("setpriv", "--pdeathsig", "KILL", find_server(), "-")
     with log.open("wb") as file:
         process = subprocess.Popen(
             command,
@@ -123,13 +122,6 @@ def server_on(host: Host, directory: Path) -> Iterator[tuple[str, str]]:
             process.kill()
 
 
-def inside(child: Child, *command: object) -> list[str]:
-    """Return the command line that runs a command in the namespaces of a child."""
-    rights = [] if os.getuid() == 0 else ["--user", "--preserve-credentials"]
-    kinds = [f"--{kind}" for kind in KINDS]
-    return ["nsenter", "--target", str(child.pid), *rights, *kinds, *map(str, command)]
-
-
 def _hold(begin: Callable[[], None], ready: Tally) -> int:
     begin()
     ready.value = 1
@@ -138,7 +130,7 @@ def _hold(begin: Callable[[], None], ready: Tally) -> int:
 
 def _become_host(name: str, switch: int) -> None:
     namespaces.enter(switch, [])
-    namespaces.unshare(FLAGS)
+    namespaces.unshare(namespaces.FLAGS_OF_HOST)
     namespaces.check(namespaces.LIBC.sethostname(name.encode(), len(name)))
 
 
@@ -152,7 +144,8 @@ def _lay_cable(host: Host) -> None:
 
 
 def _run(child: Child, *command: object) -> None:
-    done = subprocess.run(inside(child, *command), capture_output=True, text=True, check=False)
+    line = namespaces.inside(child.pid, namespaces.OF_HOST, *command)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
@@ -160,5 +153,7 @@ def _answers(url: str) -> bool:
     try:
         with redis.Redis.from_url(url) as connection:
             return bool(connection.ping())
+    except redis.AuthenticationError:
+        return True
     except redis.ConnectionError:
         return False

@@ -13,6 +13,9 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWNET = (
     *(0x00020000, 0x04000000),
     *(0x10000000, 0x40000000),
 )
+#: What a host has of its own, as `unshare` and as `/proc/PID/ns` and `nsenter` name it.
+FLAGS_OF_HOST = CLONE_NEWNET | CLONE_NEWUTS
+OF_HOST = ("net", "uts")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,6 +40,13 @@ def enter(pid: int, names: Iterable[str]) -> None:
             continue
         with theirs.open("rb") as namespace:
             check(LIBC.setns(namespace.fileno(), 0))
+
+
+def inside(pid: int, names: Iterable[str], *command: object) -> list[str]:
+    """Return the command line that runs a command in such namespaces, as the same process."""
+    rights = [] if os.getuid() == 0 else ["--user", "--preserve-credentials"]
+    kinds = [f"--{name}" for name in names]
+    return ["nsenter", "--target", str(pid), *rights, *kinds, *map(str, command)]
 
 
 def check(outcome: int) -> None:

@@ -5,7 +5,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from contextvqa.queueing.roles import Role
 from contextvqa.records import Generation, ImageRecord
 from contextvqa.settings import Images
+from tests import second_host
 from worker.images import load_images
 from worker.pixel_budget import PixelShare
 
@@ -112,23 +114,37 @@ def run_contextvqa(
     *arguments: object, cwd: Path | None = None, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, with the settings of this test alone."""
-    return subprocess.run(
-        contextvqa(*arguments),
-        cwd=cwd,
-        input=stdin.decode("utf-8", "surrogateescape"),
-        errors="surrogateescape",
-        capture_output=True,
-        text=True,
-        check=False,
-        env=clean_environment(),
-    )
+    command = second_host.in_turn(contextvqa(*arguments))
+    with second_host.helping(arguments, clean_environment()) as environment:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            input=stdin.decode("utf-8", "surrogateescape"),
+            errors="surrogateescape",
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Start the command, to be ended by the test; its messages can be read."""
+    command = second_host.in_turn(contextvqa(*arguments))
+    with (
+        second_host.helping(arguments, clean_environment()) as environment,
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process,
+    ):
+        yield process
 
 
 def clean_environment() -> dict[str, str]:
     """Return our environment without settings that a developer may have exported."""
-    return {
+    others = {
         name: value for name, value in os.environ.items() if not name.startswith("CONTEXTVQA_")
-    } | {"PYTHONPATH": str(ROOT)}
+    }
+    return others | second_host.SETTINGS | {"PYTHONPATH": str(ROOT)}
 
 
 def generation_of(record: ImageRecord, text: str) -> Generation:

@@ -4,7 +4,9 @@ import asyncio
 from dataclasses import replace
 
 import click
+import redis
 
+from contextvqa.errors import NoServerError, UnavailableError
 from contextvqa.logs.setup import configure_daemon
 from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import takes
@@ -22,7 +24,7 @@ from contextvqa.settings import (
     Logs,
     Metrics,
     Model,
-    Store,
+    Server,
 )
 from worker import environment
 from worker.decoders import Decoders
@@ -33,10 +35,10 @@ from worker.stage import Generate
 
 
 @click.command()
-@takes(Store, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Metrics, Logs)
+@takes(Server, Model, Engine, Devices, Images, Guards, Daemon, Lifetime, Metrics, Logs)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
-    store: Store,
+    server: Server,
     model: Model,
     engine: Engine,
     devices: Devices,
@@ -67,7 +69,7 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     if logs.is_json:
         environment.log_as_json()
     lifetime = replace(lifetime, until_stdin_closes=True)
-    connection = connect_to_queue(store.server_url)
+    connection = _connect(server)
     vllm = VLLMEngine(model.model, engine, stall_timeout_s=guards.stall_timeout_s)
     runs = Runs(connection)
     decoders = Decoders(images, num_cores=place.num_cores)
@@ -86,3 +88,10 @@ async def _run(worker: ConcurrentWorker, occupancy: Occupancy) -> None:
         await worker.serve()
     finally:
         looking.cancel()
+
+
+def _connect(server: Server) -> redis.Redis:
+    try:
+        return connect_to_queue(server.server_url)
+    except UnavailableError as error:
+        raise NoServerError(str(error)) from error

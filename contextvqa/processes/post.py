@@ -11,6 +11,7 @@ import click
 from contextvqa.errors import (
     BUG,
     INTERRUPTED,
+    NoServerError,
     RestartError,
     SinkError,
     UnavailableError,
@@ -25,11 +26,13 @@ log = logging.getLogger("contextvqa")
 RESTART_WAIT_S = 1.0
 #: Doublings of it at most: what is not there may come back after hours.
 MAX_DOUBLINGS = 6
-#: Worker processes in a row that never got ready, after which no other is tried.
+#: Worker processes in a row that had a server and never got ready, after which no other is tried.
 MAX_FAILED_STARTS = 5
 #: Seconds after which a worker process that wants to be restarted is no longer a quick failure.
 RECYCLE_S = 60.0
 
+#: Exit codes for want of what may come back.
+OUTAGES = {UnavailableError.exit_code, NoServerError.exit_code}
 #: Exit codes after which another worker process would end the same way, or nobody wants one.
 FINAL = {0, UsageError.exit_code, SinkError.exit_code, INTERRUPTED}
 
@@ -55,6 +58,8 @@ class Post:
         self._patience = patience
         #: When to start a worker process while there is none.
         self._start_at = time.monotonic()
+        #: Worker processes in a row that never got ready, and of these those that had a server.
+        self._num_vain_starts = 0
         self._num_failed_starts = 0
         #: Of its worker processes that have ended: whether one was ready, and the last's exit code.
         self._was_ever_ready = False
@@ -71,7 +76,7 @@ class Post:
     def found_nothing_to_begin_with(self) -> bool:
         """Whether its worker processes lack a server or a model, and none has ever had them."""
         was_ready = self._was_ever_ready or self.is_ready
-        return self._last_code == UnavailableError.exit_code and not was_ready
+        return self._last_code in OUTAGES and not was_ready
 
     def due_in_s(self) -> float:
         """Return the seconds until a worker process has to be started; infinite while there is one."""
@@ -88,8 +93,7 @@ class Post:
         if code is not None:
             self.process = None
             self._last_code = code
-            self._was_ever_ready |= process.is_ready
-            self._num_failed_starts = 0 if process.is_ready else self._num_failed_starts + 1
+            self._count_start(code, is_ready=process.is_ready)
             return process, code
         if self._stop_by is not None and time.monotonic() > self._stop_by:
             log.warning("supervisor: %s does not stop; killing it", process)
@@ -102,6 +106,14 @@ class Post:
             )
             process.send(signal.SIGKILL)
         return None
+
+    def _count_start(self, code: int, *, is_ready: bool) -> None:
+        if is_ready:
+            self._was_ever_ready = True
+            self._num_vain_starts = self._num_failed_starts = 0
+        else:
+            self._num_vain_starts += 1
+            self._num_failed_starts += code != NoServerError.exit_code
 
     def stop(self) -> None:
         """Let its worker process drain, or hand back at once when asked again; have no other."""
@@ -131,31 +143,31 @@ class Post:
         what = f"{process} {ending(code)} after {process.lived_s:.0f} s"
         if self._stop_by is not None:
             return UnavailableError(f"{what}, while it was to stop; others take over its records.")
-        # What was there once, Redis or the model's files, is waited for. A crash is no outage.
-        is_outage = code == UnavailableError.exit_code and self._was_ever_ready
+        # Redis is waited for, and so are a model's files that were there once. A crash is no outage.
+        is_outage = code in OUTAGES and (self._was_ever_ready or code == NoServerError.exit_code)
         if not is_outage and self._num_failed_starts >= MAX_FAILED_STARTS:
             return _given_up(what, code)
         wait_s = restart_wait_s(
-            code=code, ready_s=process.ready_s, num_failed_starts=self._num_failed_starts
+            code=code, ready_s=process.ready_s, num_vain_starts=self._num_vain_starts
         )
         log.warning("supervisor: %s; starting another in %.1f s", what, wait_s)
         self._start_at = time.monotonic() + wait_s
         return None
 
 
-def restart_wait_s(*, code: int, ready_s: float, num_failed_starts: int) -> float:
+def restart_wait_s(*, code: int, ready_s: float, num_vain_starts: int) -> float:
     """
     Return the wait before another worker process is started, in seconds.
 
     Args:
         code: The exit code of the last one.
         ready_s: How long that one had been ready.
-        num_failed_starts: Worker processes in a row that never got ready.
+        num_vain_starts: Worker processes in a row that never got ready.
 
     """
     if code == RestartError.exit_code and ready_s >= RECYCLE_S:
         return 0.0  # it wanted to be started anew, and has worked till then
-    doublings = min(max(0, num_failed_starts - 1), MAX_DOUBLINGS)
+    doublings = min(max(0, num_vain_starts - 1), MAX_DOUBLINGS)
     return RESTART_WAIT_S * (1 << doublings) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
 
 

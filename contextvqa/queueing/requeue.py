@@ -8,7 +8,7 @@ import redis
 from redis.client import Pipeline
 from rq.job import JobStatus
 
-from contextvqa.errors import RejectError
+from contextvqa.errors import RejectError, TransientError
 from contextvqa.queueing import bookkeeping
 from contextvqa.queueing.job_hash import (
     MAX_PAYLOAD_BYTES,
@@ -21,6 +21,7 @@ from contextvqa.queueing.job_hash import (
 from contextvqa.queueing.jobs import Kind, job_id, run_and_key
 from contextvqa.queueing.outcomes import Claim, read_record
 from contextvqa.queueing.queues import LIVE, job_key
+from contextvqa.queueing.runs import Runs
 from contextvqa.queueing.transactions import ask, transact
 from contextvqa.records import ImageRecord
 
@@ -61,6 +62,9 @@ def _requeue(connection: redis.Redis, failed_id: str, job_ids: Sequence[str]) ->
         if refusal is None:
             try:
                 record = _next_attempt(StoredJob.read(failed_id, fields[failed_id]))
+                Runs(connection).prompt_of(record)
+            except TransientError as error:
+                return str(error)
             except RejectError as error:
                 return f"it holds no record: {error}"
             bookkeeping.enter(pipeline, connection, [record])

@@ -12,19 +12,19 @@ from contextvqa.queueing.job_hash import text_of
 from contextvqa.queueing.queues import GENERATE, REFINE, claimants_key, worker_key
 from contextvqa.queueing.reaper import host_identity
 from contextvqa.queueing.transactions import ask
-from contextvqa.settings import Store
+from contextvqa.settings import Server
 
 
 @click.command()
 @click.argument("queue", type=click.Choice([GENERATE, REFINE]))
-@takes(Store)
-def command(*, queue: str, store: Store) -> None:
+@takes(Server)
+def command(*, queue: str, server: Server) -> None:
     """
     Succeed if a daemon of this host, or container, on QUEUE has a fresh heartbeat on the server.
 
     Fails while a worker loads its model, and while the server is away.
     """
-    connection = connect(store.server_url)
+    connection = connect(server.server_url)
     processes = connection.hgetall(claimants_key(queue))
     here = [
         text_of(name)

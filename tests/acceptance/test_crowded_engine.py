@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from contextvqa.queueing.queues import GENERATE, REFINE, rq_queue
+from tests.second_host import in_turn
 from tests.support import FLAGS, ROOT, clean_environment, run_contextvqa, wait_until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
@@ -26,8 +27,9 @@ def test_few_more_reach_the_engine_than_it_runs_and_it_hardly_ever_waits_for_the
     rows = orjson.loads((FLAGS / "sample_data.json").read_bytes())
     source = tmp_path / "in.json"
     source.write_bytes(orjson.dumps([rows[n % 48] | {"id": n} for n in range(NUM_RECORDS)]))
-    shared = ["--model", FLAGS / "model", "--redis-url", redis_url, "--runs-dir", runs_dir]
-    assert run_contextvqa("enqueue", source, "--run", "r", *shared).returncode == 0
+    shared = ["--model", FLAGS / "model", "--redis-url", redis_url]
+    run = ("--run", "r", "--runs-dir", runs_dir)
+    assert run_contextvqa("enqueue", source, *run, *shared).returncode == 0
     generate, refine = rq_queue(GENERATE, connection), rq_queue(REFINE, connection)
     steps = tmp_path / "steps"
     engine = (f"num_gpu_blocks_override={NUM_BLOCKS}", f"max_num_seqs={NUM_SLOTS}")
@@ -41,7 +43,7 @@ def test_few_more_reach_the_engine_than_it_runs_and_it_hardly_ever_waits_for_the
     with (
         log.open("wb") as file,
         subprocess.Popen(
-            list(map(str, command)),
+            in_turn(command),
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stderr=file,

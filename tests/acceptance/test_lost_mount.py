@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.second_host import SERVER_URL
 from tests.support import FLAGS, read_lines, run_contextvqa
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
@@ -33,7 +34,8 @@ def test_a_lost_mount_pauses_the_run_and_retry_brings_back_what_it_cost(
     assert resumed.returncode == 0, resumed.stderr
     rejects = read_lines(runs_dir / "test" / "rejects.jsonl")
     lost = [line["id"] for line in rejects if line["reason"] == "image.not_found"]
-    assert len(lost) == 10
+    # Each worker takes so many to see it.
+    assert len(lost) == 10 if SERVER_URL is None else 10 <= len(lost) <= 20
 
     # And what was rejected is tried again
     retried = run_contextvqa("retry", "test", "--reason", "image.not_found", *places)
@@ -44,6 +46,6 @@ def test_a_lost_mount_pauses_the_run_and_retry_brings_back_what_it_cost(
     lines = read_lines(runs_dir / "test" / "results.jsonl")
     later = {line["id"]: line["meta"]["attempt"] for line in lines if line["id"] in lost}
     assert set(later.values()) == {2}
-    assert len(later) >= 9
+    assert len(later) >= 0.9 * len(lost)
     audited = run_contextvqa("audit", "test", *places, *source)
     assert audited.returncode == 0, audited.stdout + audited.stderr

@@ -15,15 +15,8 @@ from PIL import Image
 from contextvqa.processes.server_socket import running_url
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.runs import Runs
-from tests.support import (
-    FLAGS,
-    ROOT,
-    clean_environment,
-    contextvqa,
-    read_lines,
-    run_contextvqa,
-    wait_until,
-)
+from tests.second_host import SERVER_URL, one_host
+from tests.support import FLAGS, ROOT, read_lines, run_contextvqa, started, wait_until
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
@@ -72,8 +65,15 @@ def test_the_demo_accepts_nearly_all_images_and_every_line_has_the_seeds_fields(
 def test_the_demo_says_what_it_does_and_how_it_ended(demo: tuple[list[object], Path, str]) -> None:
     _, _, said = demo
 
-    for words in ("embedded server", "48 rows: 48 enqueued", "loading its model", "complete: 48"):
+    for words in ("48 rows: 48 enqueued", "loading its model", "complete: 48"):
         assert words in said
+
+
+@one_host
+def test_the_demo_says_that_it_brings_its_own_server(demo: tuple[list[object], Path, str]) -> None:
+    _, _, said = demo
+
+    assert "starting the embedded server" in said
 
 
 def test_the_same_command_again_loads_no_model_and_adds_no_line(
@@ -103,6 +103,7 @@ def test_another_model_is_refused_before_any_work(demo: tuple[list[object], Path
     assert (run / "results.jsonl").read_bytes() == before
 
 
+@one_host
 def test_status_of_a_complete_run_works_without_its_server(
     demo: tuple[list[object], Path, str],
 ) -> None:
@@ -138,9 +139,7 @@ def test_a_killed_worker_costs_no_record_and_the_articles_name_the_right_country
     # Given a run whose worker is killed in the middle
     command = flags_run(fresh / "data.json", runs_dir, image_root=fresh)
     results = runs_dir / "test" / "results.jsonl"
-    with subprocess.Popen(
-        contextvqa(*command), stderr=subprocess.PIPE, text=True, env=clean_environment()
-    ) as process:
+    with started(*command) as process:
         wait_until(lambda: results.exists() and results.read_bytes().count(b"\n") > 20, 300)
         for pid in pids_of("worker", runs_dir):
             os.kill(pid, signal.SIGKILL)
@@ -159,6 +158,8 @@ def test_a_killed_worker_costs_no_record_and_the_articles_name_the_right_country
     rejects = read_lines(runs_dir / "test" / "rejects.jsonl")
     labels = orjson.loads((fresh / "labels.json").read_bytes())
     assert sorted(line["id"] for line in lines + rejects) == sorted(labels)
+    hosts = {line["meta"]["worker"].split("-")[1] for line in lines}
+    assert len(hosts) == (1 if SERVER_URL is None else 2)
 
     # And the model saw what was drawn
     named = [labels[line["id"]] in line["context_vqa"]["context"] for line in lines]
@@ -278,12 +279,10 @@ def test_a_model_that_cannot_be_served_ends_the_run_with_exit_code_3_and_claims_
 def test_a_redis_that_loses_everything_in_the_middle_costs_no_record(runs_dir: Path) -> None:
     command = flags_run(FLAGS / "sample_data.json", runs_dir)
     results = runs_dir / "test" / "results.jsonl"
-    with subprocess.Popen(
-        contextvqa(*command), stderr=subprocess.PIPE, text=True, env=clean_environment()
-    ) as process:
+    with started(*command) as process:
         # Given a run whose worker is loading its model, with all records queued
         wait_until(lambda: any(pids_of("worker", runs_dir)))
-        url = running_url(runs_dir / "test" / "redis")
+        url = SERVER_URL or running_url(runs_dir / "test" / "redis")
         with connect(url) as connection:
             wait_until(lambda: Runs(connection).num_pending("test") == 48)
 
@@ -300,9 +299,7 @@ def test_a_redis_that_loses_everything_in_the_middle_costs_no_record(runs_dir: P
 
 def test_ctrl_c_stops_gracefully_and_says_how_to_resume(runs_dir: Path) -> None:
     command = flags_run(FLAGS / "sample_data.json", runs_dir)
-    with subprocess.Popen(
-        contextvqa(*command), stderr=subprocess.PIPE, text=True, env=clean_environment()
-    ) as process:
+    with started(*command) as process:
         wait_until(lambda: any(pids_of("worker", runs_dir)))
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from contextvqa.processes.sessions import sessions_below
+from tests.second_host import in_turn
 from tests.support import (
     FLAGS,
     clean_environment,
@@ -35,7 +36,8 @@ def test_two_engines_share_the_work_each_on_its_own_core_and_drain_together(
     redis_url: str, runs_dir: Path, tmp_path: Path
 ) -> None:
     # Given a run's records, and a worker command with two engines that are ready
-    places = ["--redis-url", redis_url, "--runs-dir", runs_dir]
+    server = ["--redis-url", redis_url]
+    places = [*server, "--runs-dir", runs_dir]
     model = ["--model", FLAGS / "model"]
     first, second = sorted(os.sched_getaffinity(0))[:2]
     # So few in flight that one engine cannot claim all there is.
@@ -44,14 +46,16 @@ def test_two_engines_share_the_work_each_on_its_own_core_and_drain_together(
     with (
         log.open("wb") as file,
         subprocess.Popen(
-            contextvqa("worker", "--image-root", FLAGS, *devices, *model, *places),
+            in_turn(contextvqa("worker", "--image-root", FLAGS, *devices, *model, *server)),
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,
             env=clean_environment(),
         ) as worker,
         subprocess.Popen(
-            contextvqa("refiner", *places), stderr=subprocess.DEVNULL, env=clean_environment()
+            in_turn(contextvqa("refiner", *places)),
+            stderr=subprocess.DEVNULL,
+            env=clean_environment(),
         ) as refiner,
     ):
         try:

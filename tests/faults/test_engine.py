@@ -62,8 +62,10 @@ class Pipeline:
         self.connection = connect(url)
         self.images = images
         self.log = directory / "worker.log"
-        self._shared = ["--redis-url", url, "--runs-dir", self.runs_dir]
-        self.refiner = self._start("refiner", directory / "refiner.log")
+        self._server = ["--redis-url", url]
+        self.refiner = self._start(
+            "refiner", directory / "refiner.log", "--runs-dir", self.runs_dir
+        )
         self.start_worker()
 
     def start_worker(self) -> None:
@@ -76,8 +78,8 @@ class Pipeline:
     def begin(self, run: str) -> psutil.Process:
         """Enqueue all images as a run; return its engine when some of its records have ended."""
         done = run_contextvqa(
-            *("enqueue", self.images / "data.json", "--run", run, *self._shared),
-            *("--model", FLAGS / "model"),
+            *("enqueue", self.images / "data.json", "--run", run, *self._server),
+            *("--model", FLAGS / "model", "--runs-dir", self.runs_dir),
         )
         assert done.returncode == 0, done.stderr
         results = self.runs_dir / run / "results.jsonl"
@@ -113,7 +115,7 @@ class Pipeline:
     def _start(self, command: str, log: Path, *arguments: object) -> subprocess.Popen[bytes]:
         with log.open("ab") as file:
             return subprocess.Popen(
-                contextvqa(command, *self._shared, *arguments),
+                contextvqa(command, *self._server, *arguments),
                 stdin=subprocess.DEVNULL,
                 stderr=file,
                 env=clean_environment() | OURS,

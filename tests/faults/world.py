@@ -152,9 +152,9 @@ class World:
 
     def start(self, name: str, *arguments: object, patches: Iterable[Patch]) -> Child:
         """Start one of the commands, on this world's server and run."""
-        places = ("--redis-url", self.url, "--runs-dir", self.runs_dir)
+        runs_dir = () if name == "worker" else ("--runs-dir", self.runs_dir)
         ttl = () if name in {"producer", "metrics"} else ("--result-ttl-s", DAY_S)
-        argv = in_its_role((*arguments, *places, *ttl))
+        argv = in_its_role((*arguments, "--redis-url", self.url, *runs_dir, *ttl))
         beat = mock.patch.object(daemon, "BEAT_INTERVAL_S", BEAT_S).start
         child = fork(
             f"{name} {len(self.children)}",

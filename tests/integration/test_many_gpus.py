@@ -90,7 +90,7 @@ def source(tmp_path: Path, places: list[object]) -> Path:
 
 
 @pytest.fixture
-def start(host: Host, tmp_path: Path, places: list[object]) -> Iterator[Start]:
+def start(host: Host, tmp_path: Path, redis_url: str) -> Iterator[Start]:
     """Start a worker command on three GPUs."""
     processes: list[subprocess.Popen[str]] = []
     programs = tmp_path / "bin"
@@ -100,7 +100,8 @@ def start(host: Host, tmp_path: Path, places: list[object]) -> Iterator[Start]:
 
     def begin(**variables: str) -> subprocess.Popen[str]:
         path = os.pathsep.join([str(programs), os.environ["PATH"]])
-        flags = ["--model", MODEL, "--image-root", tmp_path, "--gpus", "all", *places]
+        flags = ["--model", MODEL, "--image-root", tmp_path, "--gpus", "all"]
+        flags += ["--redis-url", redis_url]
         process = subprocess.Popen(
             [
                 sys.executable,

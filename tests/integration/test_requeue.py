@@ -9,7 +9,7 @@ from contextvqa.errors import Reason
 from contextvqa.queueing.claims import Claims
 from contextvqa.queueing.jobs import Kind, job_id
 from contextvqa.queueing.outcomes import Retried, rejected
-from contextvqa.queueing.queues import GENERATE, REFINE, job_key, rq_queue
+from contextvqa.queueing.queues import GENERATE, REFINE, job_key, prompts_key, rq_queue, run_key
 from contextvqa.queueing.reaper import process_identity
 from contextvqa.queueing.requeue import requeue
 from contextvqa.queueing.runs import Runs
@@ -133,6 +133,22 @@ def test_requeueing_twice_enqueues_once(
     assert requeue(connection, failed) is not None
 
     assert rq_queue(GENERATE, connection).job_ids == [failed]
+
+
+@pytest.mark.parametrize(
+    ("lost", "refusal"),
+    [(run_key("r"), "no configuration of run 'r'"), (prompts_key("r"), "no prompt ")],
+)
+def test_a_record_whose_run_redis_has_lost_is_not_requeued_to_fail_again(
+    connection: redis.Redis, places: list[object], key: str, lost: str, refusal: str
+) -> None:
+    work_off(connection, lambda _: None, places)
+    connection.delete(lost)
+
+    assert refusal in str(requeue(connection, job_id("r", key, Kind.GENERATE)))
+
+    assert rq_queue(GENERATE, connection).count == 0
+    assert Runs(connection).num_pending("r") == 0
 
 
 @pytest.mark.parametrize(

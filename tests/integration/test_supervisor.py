@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from contextvqa.errors import NoServerError, UnavailableError
 from contextvqa.processes import children
 from contextvqa.processes.children import Child
 from contextvqa.processes.sessions import MARKER
@@ -90,8 +91,11 @@ def test_an_end_that_another_worker_would_share_is_passed_on_without_a_word(
     assert len(pids(tmp_path, "worker")) == 1
 
 
-def test_a_model_that_cannot_load_stops_start_up_at_once(start: Start, tmp_path: Path) -> None:
-    supervisor = start("loading-exit:3")
+@pytest.mark.parametrize("code", [UnavailableError.exit_code, NoServerError.exit_code])
+def test_a_model_or_server_that_is_not_there_stops_start_up_at_once(
+    start: Start, tmp_path: Path, code: int
+) -> None:
+    supervisor = start(f"loading-exit:{code}")
 
     _, said = supervisor.communicate()
 
@@ -368,6 +372,16 @@ def test_a_post_that_cannot_start_beside_one_that_works_is_tried_again_and_then_
     wait_until(lambda: is_pulsing(tmp_path / "a"))
 
 
+def test_starts_while_redis_is_away_are_no_failed_starts_of_a_gpu(
+    start: Start, tmp_path: Path
+) -> None:
+    away = [f"b=loading-exit:{NoServerError.exit_code}"] * 5
+
+    start("a=ready-wait:1", *away, "b=ready-wait:1")
+
+    wait_until(lambda: len(pids(tmp_path / "b", "worker")) == 6 and is_pulsing(tmp_path / "b"))
+
+
 def test_when_every_post_is_given_up_the_last_one_says_the_code(
     start: Start, tmp_path: Path
 ) -> None:
@@ -381,7 +395,8 @@ def test_when_every_post_is_given_up_the_last_one_says_the_code(
 
 
 def test_what_no_post_has_at_the_start_ends_all_at_once(start: Start, tmp_path: Path) -> None:
-    supervisor = start("a=loading-exit:3", "b=loading-exit:3", "--restart-wait-s", 1000)
+    words = ("a=loading-exit:3", f"b=loading-exit:{NoServerError.exit_code}")
+    supervisor = start(*words, "--restart-wait-s", 1000)
 
     assert supervisor.wait(30) == 3
     assert [len(pids(tmp_path / name, "worker")) for name in "ab"] == [1, 1]

@@ -1,6 +1,7 @@
 """What docker-compose.yml and .env.example offer is what the daemons can be told."""
 
 import os
+import re
 import subprocess
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +19,27 @@ from tests.support import ROOT, run_contextvqa
 FIXED = {"CONTEXTVQA_DRAIN_TIMEOUT_S", "CONTEXTVQA_CPUS"}
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 EXAMPLE = (ROOT / ".env.example").read_text()
+
+
+#: The overrides of docs/deployment.md: of the host with the server, and of a second one.
+HERE, THERE = (
+    yaml.safe_load(text)["services"]
+    for text in re.findall(
+        r"^```yaml\n(.*?)^```",
+        (ROOT / "docs" / "deployment.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+)
+
+
+def test_all_that_may_run_on_a_second_host_reach_the_address_that_the_first_one_publishes() -> None:
+    (published,) = HERE["redis"]["ports"]
+    assert "outside" in HERE["redis"]["networks"]
+    assert THERE.keys() == {"worker", "refiner", "cli"}
+    for override in THERE.values():
+        assert "outside" in override["networks"]
+        url = override["environment"]["CONTEXTVQA_REDIS_URL"]
+        assert url.rpartition("@")[2] == f"{published.rpartition(':')[0]}/0"
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,20 @@ from contextvqa.errors import RestartError
 from contextvqa.processes.post import RECYCLE_S, restart_wait_s
 
 
-def waits_s(*, code: int = 1, ready_s: float = 0.0, num_failed_starts: int = 0) -> list[float]:
+def waits_s(*, code: int = 1, ready_s: float = 0.0, num_vain_starts: int = 0) -> list[float]:
     return [
-        restart_wait_s(code=code, ready_s=ready_s, num_failed_starts=num_failed_starts)
+        restart_wait_s(code=code, ready_s=ready_s, num_vain_starts=num_vain_starts)
         for _ in range(200)
     ]
 
 
 @pytest.mark.parametrize(
-    ("num_failed_starts", "wait_s"), [(0, 1.0), (1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (99, 64.0)]
+    ("num_vain_starts", "wait_s"), [(0, 1.0), (1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (99, 64.0)]
 )
 def test_the_wait_doubles_with_each_failed_start_give_or_take_half(
-    num_failed_starts: int, wait_s: float
+    num_vain_starts: int, wait_s: float
 ) -> None:
-    waits = waits_s(num_failed_starts=num_failed_starts)
+    waits = waits_s(num_vain_starts=num_vain_starts)
 
     assert 0.5 * wait_s <= min(waits) < 0.7 * wait_s
     assert 1.3 * wait_s < max(waits) <= 1.5 * wait_s
