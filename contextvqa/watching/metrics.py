@@ -13,6 +13,7 @@ from contextvqa.options import takes
 from contextvqa.processes.server_socket import url_of_run
 from contextvqa.progress import ReadProgress
 from contextvqa.queueing.connection import connect
+from contextvqa.queueing.roles import Role
 from contextvqa.settings import Metrics, Store
 from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.aggregate import Aggregate
@@ -49,4 +50,4 @@ def _url_of(run: str | None, store: Store) -> str | None:
         return store.server_url
     directory = RunDirectory(store.runs_dir, run)
     directory.check_exists()
-    return url_of_run(store.server_url, directory.redis_path)
+    return url_of_run(store.server_url, directory.redis_path, Role.WATCHER)
