@@ -21,7 +21,7 @@ from typing import Any
 DASHBOARD = Path(__file__).parent / "grafana" / "dashboard.json"
 COLOURS = ("#3274d9", "#56a64b", "#e0752d", "#e02f44", "#8f3bb8", "#b8860b", "#0aa2a2", "#777777")
 #: Of a panel, and of what is drawn in it beside the labels of the axes and the legend.
-WIDTH, HEIGHT = 560, 200
+WIDTH, HEIGHT = 600, 200
 LEFT, TOP = 52, 30
 INNER_WIDTH, INNER_HEIGHT = 358, 148
 NUM_STEPS = 200
@@ -107,11 +107,19 @@ def axes(most: float, seconds: float, *, is_share: bool) -> Iterator[str]:
     right = LEFT + INNER_WIDTH
     for share in (0, 0.5, 1):
         y = TOP + INNER_HEIGHT * (1 - share)
-        value = f"{most * share:.0%}" if is_share else f"{most * share:,.4g}"
+        value = f"{most * share:.0%}" if is_share else number(most * share)
         yield f'<line x1="{LEFT}" x2="{right}" y1="{y}" y2="{y}" stroke="#ddd"/>'
         yield f'<text x="{LEFT - 5}" y="{y + 4}" text-anchor="end" fill="#555">{value}</text>'
         x, at = LEFT + INNER_WIDTH * share, f"{seconds * share:.0f} s"
         yield f'<text x="{x}" y="{HEIGHT - 6}" text-anchor="middle" fill="#555">{at}</text>'
+
+
+def number(value: float) -> str:
+    """Return three digits of a number, with a thousand and a million in one letter."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def legend(name: str, colour: str, y: float) -> Iterator[str]:
