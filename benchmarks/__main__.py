@@ -1,5 +1,5 @@
 """
-`python -m benchmarks`, or `make bench`: run every benchmark, and print one table.
+`python -m benchmarks`, or `make bench`: run every benchmark that needs no GPU, and print one table.
 
 Each runs in a process of its own, with the same options. One that fails costs the others nothing;
 the exit code then tells: 3 when something could not be measured, which a line names.
@@ -29,6 +29,8 @@ BENCHMARKS = (
     "refiner",
     "resume",
 )
+#: Those that need what few machines have: run alone.
+ON_REQUEST = ("gpu",)
 
 
 @click.command()
