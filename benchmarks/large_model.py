@@ -8,6 +8,7 @@ import orjson
 
 from benchmarks.flags import MODEL
 
+NUM_TOKENS = 151_936
 #: Qwen2.5-VL-3B-Instruct, by its published configuration: what its steps cost.
 TEXT = {
     "hidden_size": 2048,
@@ -23,7 +24,7 @@ TEXT = {
         "rope_theta": 1_000_000.0,
         "rope_type": "default",
     },
-    "vocab_size": 151_936,
+    "vocab_size": NUM_TOKENS,
 }
 VISION = {
     "depth": 32,
@@ -54,7 +55,7 @@ def write(directory: Path) -> Path:
     tokenizer = _read("tokenizer.json")
     vocabulary = tokenizer["model"]["vocab"]
     # A model without weights writes any of its tokens: each must be one of the tokenizer's.
-    vocabulary |= {f"t{number} ": number for number in range(len(vocabulary), TEXT["vocab_size"])}
+    vocabulary |= {f"t{number} ": number for number in range(len(vocabulary), NUM_TOKENS)}
     _write(directory / "tokenizer.json", tokenizer)
     return directory
 
