@@ -8,7 +8,7 @@ import redis
 from redis.client import Pipeline
 from rq.job import JobStatus
 
-from contextvqa.errors import RejectError, TransientError
+from contextvqa.errors import RejectError
 from contextvqa.queueing import bookkeeping
 from contextvqa.queueing.job_hash import (
     MAX_PAYLOAD_BYTES,
@@ -62,11 +62,10 @@ def _requeue(connection: redis.Redis, failed_id: str, job_ids: Sequence[str]) ->
         if refusal is None:
             try:
                 record = _next_attempt(StoredJob.read(failed_id, fields[failed_id]))
-                Runs(connection).prompt_of(record)
-            except TransientError as error:
-                return str(error)
             except RejectError as error:
                 return f"it holds no record: {error}"
+            if (lost := Runs(connection).what_is_lost(record)) is not None:
+                return lost
             bookkeeping.enter(pipeline, connection, [record])
         return refusal
 

@@ -88,6 +88,21 @@ class Runs:
             }
             self.connection.hset(prompts_key(config.run), mapping=prompts)
 
+    def what_is_lost(self, record: ImageRecord) -> str | None:
+        """Say what of a record's run Redis has not (any more); None where it has all of it."""
+        has_config, has_prompt = ask(
+            self.connection,
+            [
+                ("EXISTS", run_key(record.run)),
+                ("HEXISTS", prompts_key(record.run), record.prompt_digest),
+            ],
+        )
+        if not has_config:
+            return f"Redis has no configuration of run {record.run!r}; enqueue it again"
+        if record.prompt is None and not has_prompt:
+            return f"Redis has no prompt {record.prompt_digest}; enqueue it again"
+        return None
+
     def prompt_of(self, record: ImageRecord) -> tuple[RunConfig, str]:
         """
         Return the configuration of a record's run, and the record's prompt.

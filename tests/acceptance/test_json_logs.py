@@ -43,8 +43,8 @@ def test_every_line_is_json_while_an_engine_starts_works_is_killed_and_stops(
         log.open("wb") as file,
         subprocess.Popen(
             contextvqa(
-                *("worker", "--model", FLAGS / "model", "--image-root", FLAGS, *places),
-                *("--log-format", "json", "--max-in-flight", 8),
+                *("worker", "--model", FLAGS / "model", "--image-root", FLAGS),
+                *("--redis-url", redis_url, "--log-format", "json", "--max-in-flight", 8),
             ),
             stdin=subprocess.DEVNULL,
             stdout=file,

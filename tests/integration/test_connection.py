@@ -29,10 +29,9 @@ def test_a_server_that_evicts_keys_is_refused_by_whoever_would_put_records_there
     connect(own_server.url).config_set("maxmemory-policy", policy)
     source = tmp_path / "in.jsonl"
     source.write_text('{"image": "a.png"}\n')
-    places: list[object] = ["--redis-url", own_server.url, "--runs-dir", tmp_path / "runs"]
 
     for command in (["enqueue", source, "--run", "r"], ["refiner"], ["worker", "--model", "m"]):
-        done = run_contextvqa(*command, *places)
+        done = run_contextvqa(*command, "--redis-url", own_server.url, cwd=tmp_path)
 
         assert done.returncode == 3
         (line,) = done.stderr.splitlines()

@@ -205,19 +205,20 @@ def test_looking_at_a_server_changes_nothing_there(connection: redis.Redis, runs
 
 @pytest.mark.parametrize("command", ["worker", "refiner", "metrics", "run"])
 def test_a_port_that_is_taken_ends_a_command_before_it_begins_anything(
-    command: str, connection: redis.Redis, places: list[object], runs_dir: Path
+    command: str, connection: redis.Redis, redis_url: str, tmp_path: Path
 ) -> None:
     inputs = [FLAGS / "sample_data.json", "--run", "r"] if command == "run" else []
+    inputs += ["--redis-url", redis_url]
     with listen("127.0.0.1", 0, option="") as taken:
         port = taken.getsockname()[1]
-        done = run_contextvqa(command, *inputs, *places, "--metrics-port", port)
+        done = run_contextvqa(command, *inputs, "--metrics-port", port, cwd=tmp_path)
 
     assert done.returncode == 3
     assert done.stderr == (
         f"contextvqa: error: 127.0.0.1:{port} is in use; choose another --metrics-port.\n"
     )
     assert connection.keys("*") == []
-    assert not runs_dir.exists()
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

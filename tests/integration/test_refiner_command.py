@@ -221,11 +221,9 @@ def test_a_refiner_stops_when_whoever_started_it_dies(
 
 @pytest.mark.parametrize("command", ["worker", "refiner"])
 def test_a_daemon_without_a_server_ends_with_exit_code_3_before_it_loads_anything(
-    runs_dir: Path, command: str
+    tmp_path: Path, command: str
 ) -> None:
-    done = run_contextvqa(
-        *(command, "--runs-dir", runs_dir, "--redis-url", "redis://u:secret@127.0.0.1:1/0")
-    )
+    done = run_contextvqa(command, "--redis-url", "redis://u:secret@127.0.0.1:1/0", cwd=tmp_path)
 
     assert done.returncode == 3
     assert len(done.stderr.splitlines()) == 1
