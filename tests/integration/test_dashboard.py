@@ -20,6 +20,8 @@ from contextvqa.processes.server import EmbeddedServer
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.queues import GENERATE, job_key, rq_queue, worker_key
 from contextvqa.queueing.roles import Role
+from contextvqa.settings import Sampling
+from contextvqa.storage.run_directory import RunDirectory
 from tests.stages import EchoStage, enqueue, serve
 from tests.support import clean_environment, contextvqa, run_contextvqa
 
@@ -83,7 +85,8 @@ def post(client: FlaskClient, path: str, headers: object = SAME_ORIGIN[0]) -> Te
 
 def fail_one(connection: redis.Redis, runs_dir: Path) -> str:
     """Have the only job of a run fail; return its id."""
-    enqueue(connection, runs_dir, 1)
+    config = RunDirectory(runs_dir, "test").begin("m", Sampling(), "in.json")
+    enqueue(connection, runs_dir, 1).runs.store(config)
     (job_id,) = rq_queue(GENERATE, connection).job_ids
     queue = rq_queue(GENERATE, connection)
     connection.lpop(queue.key)
