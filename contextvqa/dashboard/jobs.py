@@ -122,10 +122,14 @@ class ShownWorker(Worker):
         return connection
 
     @classmethod
-    def find_by_key(cls, worker_key: str, *arguments: Any, **options: Any) -> BaseWorker | None:
-        """Return a worker; None for one that is not there, or cannot be read."""
+    def find_by_key(
+        cls, worker_key: str, connection: redis.Redis, *arguments: Any, **options: Any
+    ) -> BaseWorker | None:
+        """Return a worker; None for one that cannot be read or has gone, which rq would strike off."""
         try:
-            return super().find_by_key(worker_key, *arguments, **options)
+            if not connection.exists(worker_key):
+                return None
+            return super().find_by_key(worker_key, connection, *arguments, **options)
         except AWAY:
             raise
         except Exception:  # noqa: BLE001 - whatever hostile bytes provoke in rq
