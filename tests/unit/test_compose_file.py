@@ -104,6 +104,7 @@ def test_the_users_of_the_container_are_those_of_the_command(tmp_path: Path) -> 
         "/usr/local/share/contextvqa": ROOT / "contextvqa" / "queueing",
         "/store": tmp_path,
         "redis-server -": "cat",
+        "deployment-check": "true",
     }
     for place, here in places.items():
         start = start.replace(place, str(here))
@@ -139,7 +140,7 @@ def test_prometheus_scrapes_each_service_that_serves_metrics_on_a_network_of_bot
     daemons = {
         (name, int(service["environment"]["CONTEXTVQA_METRICS_PORT"]))
         for name, service in services.items()
-        if "CONTEXTVQA_METRICS_PORT" in service["environment"]
+        if "CONTEXTVQA_METRICS_PORT" in service.get("environment", {})
     }
     assert targets == daemons
     assert services[name]["command"][-1] == port
