@@ -28,13 +28,14 @@ ENV PIP_BREAK_SYSTEM_PACKAGES=1 \
     PYTHONUNBUFFERED=1
 
 
-# What must be installed, apart from the code: code that changes leaves those layers as they are.
+# What must be installed, apart from the code and from what developers use: where those change, the
+# layers stay as they are.
 FROM python AS requirements
 WORKDIR /requirements
 COPY pyproject.toml ./
 RUN python3 -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-[print(*project['dependencies'], *extra, sep='\n', file=open(f'{name}.txt', 'w')) \
-for name, extra in [('base', []), *project['optional-dependencies'].items()]]" \
+[print(*project['dependencies'], *project['optional-dependencies'][name], sep='\n', \
+file=open(f'{name}.txt', 'w')) for name in ('dashboard', 'cpu', 'gpu')]" \
     && rm pyproject.toml
 
 

@@ -8,7 +8,7 @@ PYTORCH_CPU := https://download.pytorch.org/whl/cpu
 ACROSS_HOSTS := tests/acceptance/test_run.py -k "demo or again or refused"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-hosts test-compose faults bench lint format secrets clean
+.PHONY: help demo test test-hosts test-compose soak faults bench lint format secrets clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test-hosts: .venv/.installed-test ## Run all acceptance tests across two hosts, 
 
 test-compose: .venv/.installed-test ## Build and break docker-compose.yml in real containers (Debian, root).
 	$(BIN)/pytest tests/compose
+
+soak: .venv/.installed-test ## Run the deployment for MINUTES=30 while its containers are killed (Debian, root); SEED=... again.
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) --seed "$(SEED)"
 
 faults: .venv/.installed-test ## Break everything thousands of times; N=0.1 a tenth, SEED=... K=... again.
 	FAULTS=$(or $(N),1) SEED=$(SEED) $(BIN)/pytest -m faults $(if $(K),-k "$(K)")

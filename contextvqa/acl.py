@@ -8,6 +8,10 @@ import click
 from contextvqa.passwords import read_password
 from contextvqa.queueing.roles import Role, users_acl
 
+#: The user of whoever has not logged in: nobody. Its rights are those with which Redis 7.0 reads its
+#: own append-only file back: without any it drops each transaction in it, and so the queue.
+DEFAULT_USER = "off ~* &* +@all"
+
 
 @click.command()
 @click.argument(
@@ -25,4 +29,4 @@ def command(*, passwords: Path) -> None:
         password = read_password(passwords / f"redis_{role}", "the password file")
         return "#" + hashlib.sha256(password.encode()).hexdigest()
 
-    click.echo(users_acl("off", digest), nl=False)
+    click.echo(users_acl(DEFAULT_USER, digest), nl=False)

@@ -131,10 +131,32 @@ class Deployment:
         """Return the ids of the containers of these services, of all if none is named."""
         return self.do("ps", "-q", *services).split()
 
+    def is_running(self, service: str) -> bool:
+        """Whether any container of a service runs."""
+        states = [inspect(each, "{{.State.Running}}") for each in self.containers(service)]
+        return ["true"] in states
+
+    def secrets_with(self, directory: Path, name: str, content: str, mode: int = 0o400) -> Path:
+        """Return a copy of the deployment's secrets, with another one of this name."""
+        secrets = shutil.copytree(self.secrets_dir, directory / "secrets")
+        (secrets / name).write_text(content)
+        (secrets / name).chmod(mode)
+        for path in secrets.iterdir():
+            os.chown(path, self.owner, self.owner)
+        return secrets
+
     def kill(self, container: str) -> None:
-        """Kill all its processes at once, as the kernel does when memory is short."""
-        (pid,) = inspect(container, "{{.State.Pid}}")
-        os.kill(int(pid), 9)
+        """
+        Kill all its processes at once, as the kernel does when memory is short.
+
+        Raises:
+            ProcessLookupError: It does not run just now.
+
+        """
+        (pid,) = map(int, inspect(container, "{{.State.Pid}}"))
+        if not pid:  # which to kill would be we ourselves
+            raise ProcessLookupError(container)
+        os.kill(pid, 9)
 
     def num_results(self, name: str) -> int:
         """Return the number of whole lines of a run's results."""

@@ -51,10 +51,13 @@ def _make_image() -> None:
 
 def _fetch_wheels() -> Path:
     wheels = KEPT / "wheels"
-    if not (wheels / ".complete").exists():
+    # Written when all are there; says what they were fetched for.
+    complete = wheels / ".complete"
+    wanted = (ROOT / "pyproject.toml").read_text()
+    if not complete.exists() or complete.read_text() != wanted:
         wheels.mkdir(parents=True, exist_ok=True)
         # Debian 12's Python is older than this machine's may be, and needs one package besides.
         needed = [f"{ROOT}[cpu,dashboard]", "hatchling", "async-timeout"]
         checked(sys.executable, "-m", "pip", "wheel", "--wheel-dir", wheels, *needed)
-        (wheels / ".complete").touch()
+        complete.write_text(wanted)
     return wheels

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
+from jsonschema import Draft7Validator
 
 from contextvqa.options import environment_name
 from contextvqa.queueing.roles import Role
@@ -42,6 +44,12 @@ def test_all_that_may_run_on_a_second_host_reach_the_address_that_the_first_one_
         assert url.rpartition("@")[2] == f"{published.rpartition(':')[0]}/0"
 
 
+def test_it_is_as_the_compose_specification_says() -> None:
+    schema = Draft7Validator(get_builtin_schema("vendor.compose-spec"))
+
+    assert [error.message for error in schema.iter_errors(COMPOSE)] == []
+
+
 @pytest.mark.parametrize(
     ("service", "groups"),
     [
@@ -58,7 +66,7 @@ def test_whatever_is_handed_on_from_env_is_named_in_its_example() -> None:
     handed_on = {
         name
         for service in COMPOSE["services"].values()
-        for name, value in service["environment"].items()
+        for name, value in service.get("environment", {}).items()
         if value is None
     }
     assert handed_on
@@ -96,6 +104,7 @@ def test_the_users_of_the_container_are_those_of_the_command(tmp_path: Path) -> 
         "/usr/local/share/contextvqa": ROOT / "contextvqa" / "queueing",
         "/store": tmp_path,
         "redis-server -": "cat",
+        "deployment-check": "true",
     }
     for place, here in places.items():
         start = start.replace(place, str(here))
@@ -131,7 +140,7 @@ def test_prometheus_scrapes_each_service_that_serves_metrics_on_a_network_of_bot
     daemons = {
         (name, int(service["environment"]["CONTEXTVQA_METRICS_PORT"]))
         for name, service in services.items()
-        if "CONTEXTVQA_METRICS_PORT" in service["environment"]
+        if "CONTEXTVQA_METRICS_PORT" in service.get("environment", {})
     }
     assert targets == daemons
     assert services[name]["command"][-1] == port
