@@ -113,7 +113,8 @@ def _finish(deployment: Deployment, feed: Feed) -> Outcome:
     audit = deployment.compose(
         *("run", "--rm", "-T", "cli", "audit", RUN, "--input", f"/data/{feed.path.name}")
     )
-    say(audit.stdout.strip())
+    for line in audit.stdout.splitlines():
+        say(line)
     directory = deployment.runs_dir / RUN
     results = [line["id"] for line in read_lines(directory / "results.jsonl")]
     rejects = [line["id"] for line in read_lines(directory / "rejects.jsonl")]
