@@ -1,8 +1,10 @@
 """What the doctor finds of an engine's host: drivers, models and limits that are wrong on purpose."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +30,8 @@ ASKED = Asked(
     prompt=DEFAULT_PROMPT,
     timeout_s=3.0,
 )
+#: A user without any rights.
+NOBODY = 65_534
 #: The head of nvidia-smi with the drivers of one host each.
 HEADS = {
     "580.159.04": "| NVIDIA-SMI 580.159.04   Driver Version: 580.159.04   CUDA Version: 13.0  |",
@@ -326,10 +330,24 @@ def test_little_shared_memory_is_too_little_for_an_engine_on_several_gpus(
     assert "shm_size" in found["shared memory"].remedy
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-def test_images_that_this_user_may_not_read_fail(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o000)
+@pytest.fixture
+def as_nobody() -> Iterator[None]:
+    """Have no right that root has."""
+    if os.getuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    yield
+    os.setresuid(0, 0, 0)
 
-    found = verdicts(host.check(replace(ASKED, images=Images(image_root=tmp_path / "closed"))))
+
+@pytest.mark.usefixtures("as_nobody")
+def test_images_that_this_user_may_not_read_fail() -> None:
+    # Not below pytest's directories, which are its user's alone.
+    with TemporaryDirectory() as directory:
+        closed = Path(directory, "closed")
+        closed.mkdir(mode=0o000)
+
+        found = verdicts(host.check(replace(ASKED, images=Images(image_root=closed))))
 
     assert found["images"] is Verdict.FAILURE
