@@ -50,13 +50,15 @@ def test_few_more_reach_the_engine_than_it_runs_and_it_hardly_ever_waits_for_the
             env=clean_environment(),
         ) as worker,
     ):
-        # When it has written some, and then some more
-        wait_until(lambda: worker.poll() is not None or refine.count >= 60)
-        num_before = len(steps.read_text().splitlines())
-        wait_until(lambda: worker.poll() is not None or refine.count >= 160)
-        lines = steps.read_text().splitlines()[num_before:]
-        assert generate.count > 0, log.read_text()
-        worker.terminate()
+        try:
+            # When it has written some, and then some more
+            wait_until(lambda: worker.poll() is not None or refine.count >= 60, 300)
+            num_before = len(steps.read_text().splitlines())
+            wait_until(lambda: worker.poll() is not None or refine.count >= 160)
+            lines = steps.read_text().splitlines()[num_before:]
+            assert generate.count > 0, log.read_text()
+        finally:
+            worker.terminate()
     assert worker.returncode == 0, log.read_text()
 
     # Then it had few more than it runs at most, and nearly always some that waited for room

@@ -49,8 +49,8 @@ if sys.argv[1] == "abort":
     os.write(2, b"last words")
     ctypes.CDLL(None).abort()
 if sys.argv[1] == "orphan":
+    parent = os.getpid()
     if os.fork() == 0:
-        parent = os.getppid()
         while os.getppid() == parent:
             time.sleep(0.01)
         log.info("the orphan goes on")
