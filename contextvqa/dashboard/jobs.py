@@ -127,7 +127,8 @@ class ShownWorker(Worker):
     ) -> BaseWorker | None:
         """Return a worker; None for one that cannot be read or has gone, which rq would strike off."""
         try:
-            if not connection.exists(worker_key):
+            is_name = worker_key.startswith(cls.redis_worker_namespace_prefix)
+            if is_name and not connection.exists(worker_key):
                 return None
             return super().find_by_key(worker_key, connection, *arguments, **options)
         except AWAY:
