@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
+import redis
+
 from contextvqa.queueing import transactions
 from contextvqa.storage.durable_file import DurableFile
 from contextvqa.storage.sink import Line, Sink
@@ -44,11 +46,13 @@ def watch_nothing() -> None:
     """Let transactions go through although what they rest on has changed."""
     exchange = transactions._exchange
 
-    def elsewhere(connection: Any, commands: Sequence[transactions.RedisCommand]) -> list[Any]:
+    def elsewhere(
+        client: redis.Redis, connection: Any, commands: Sequence[transactions.RedisCommand]
+    ) -> list[Any]:
         watched = [
             ("WATCH", "nothing") if command[0] == "WATCH" else command for command in commands
         ]
-        return exchange(connection, watched)
+        return exchange(client, connection, watched)
 
     mock.patch.object(transactions, "_exchange", elsewhere).start()
 
