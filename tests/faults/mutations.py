@@ -49,9 +49,7 @@ def watch_nothing() -> None:
     def elsewhere(
         client: redis.Redis, connection: Any, commands: Sequence[transactions.RedisCommand]
     ) -> list[Any]:
-        watched = [
-            ("WATCH", "nothing") if command[0] == "WATCH" else command for command in commands
-        ]
+        watched = [("PING",) if command[0] == "WATCH" else command for command in commands]
         return exchange(client, connection, watched)
 
     mock.patch.object(transactions, "_exchange", elsewhere).start()
