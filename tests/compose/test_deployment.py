@@ -118,7 +118,7 @@ def test_passwords_stand_in_no_command_line_no_environment_no_log_and_no_image(
         shown += [checked("docker", "history", "--no-trunc", image)]
 
     assert "redis-server" in shown[0]
-    assert len(passwords) == 6
+    assert len(passwords) == 7
     assert not [text for text in shown if any(password in text for password in passwords)]
 
 
