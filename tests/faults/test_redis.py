@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from rq.worker_registration import REDIS_WORKER_KEYS
 
 from contextvqa.errors import UnavailableError
 from contextvqa.processes import server as server_module
@@ -101,7 +102,10 @@ def start(world: World) -> list[Child]:
     """Start a worker and a refiner on a full queue."""
     world.script = Script(latency_s=(0.01, 0.1))
     assert world.producer().wait() == 0
-    return [world.worker(), world.refiner()]
+    daemons = [world.worker(), world.refiner()]
+    # One that finds no server when it starts ends.
+    wait_for(lambda: world.connection.scard(REDIS_WORKER_KEYS) == len(daemons))
+    return daemons
 
 
 def test_a_server_whose_memory_is_full_costs_time_and_no_record(
