@@ -16,19 +16,13 @@ import orjson
 
 from benchmarks import large_model
 from benchmarks.command import OUTPUT, main
-from benchmarks.feed import Offline, Ours, Work
+from benchmarks.feed import METRICS, Offline, Ours, Work
 from benchmarks.feeds.program import Model
-from benchmarks.figures import Benchmark, Contender, Metric
+from benchmarks.figures import Benchmark, Contender
 from benchmarks.images import photo
 from contextvqa.settings import Engine
 from worker.gpus import choose
 
-BASELINE = "async_llm"
-METRICS = (
-    Metric(name="records_per_s", title="records/s", baseline=BASELINE),
-    Metric(name="peak_memory_mb", title="peak memory, MB", baseline=BASELINE),
-    Metric(name="load_s", title="engine loading, s", baseline=BASELINE),
-)
 #: Eight times what the engine runs at once.
 NUM_RECORDS = 2048
 NUM_PHOTOS = 64

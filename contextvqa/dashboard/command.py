@@ -13,13 +13,12 @@ from contextvqa.listening import listen, shown
 from contextvqa.logs.setup import configure_daemon
 from contextvqa.options import takes
 from contextvqa.passwords import read_password
-from contextvqa.processes.server_socket import url_of_run
+from contextvqa.processes.server_socket import url_of_one_or_all
 from contextvqa.progress import say
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.roles import Role
 from contextvqa.redis_url import DEFAULT_REDIS_URL, address
 from contextvqa.settings import Listener, Logs, Store
-from contextvqa.storage.run_directory import RunDirectory
 
 #: Requests carry no body but a form's empty one.
 MAX_BODY_BYTES = 64 << 10
@@ -39,7 +38,7 @@ def command(*, name: str | None, store: Store, listener: Listener, logs: Logs) -
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     create_app = _load("contextvqa.dashboard.app").create_app
     waitress = _load("waitress")
-    url = _url_of(name, store)
+    url = url_of_one_or_all(name, store, Role.DASHBOARD)
     file = listener.password_file
     password = None if file is None else read_password(file, "--password-file")
     with (
@@ -59,14 +58,6 @@ def command(*, name: str | None, store: Store, listener: Listener, logs: Logs) -
         port = listening.getsockname()[1]
         say(f"dashboard: http://{shown(listener.host)}:{port}/ (Ctrl-C stops it)")
         server.run()
-
-
-def _url_of(run: str | None, store: Store) -> str | None:
-    if run is None:
-        return store.server_url
-    directory = RunDirectory(store.runs_dir, run)
-    directory.check_exists()
-    return url_of_run(store.server_url, directory.redis_path, Role.DASHBOARD)
 
 
 def _load(module: str) -> Any:

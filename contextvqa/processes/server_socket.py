@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 from contextvqa.errors import UnavailableError
 from contextvqa.queueing.roles import Role
+from contextvqa.settings import Store
+from contextvqa.storage.run_directory import RunDirectory
 
 #: `sun_path` holds 108 bytes with its closing zero.
 MAX_SOCKET_PATH_BYTES = 107
@@ -43,6 +45,22 @@ def url_of_run(redis_url: str | None, directory: Path, role: Role) -> str | None
             "it, or name another with --redis-url."
         )
     return url_of(socket_path(directory.resolve()), role)
+
+
+def url_of_one_or_all(run: str | None, store: Store, role: Role) -> str | None:
+    """
+    Return where one run's server is; of all runs, where no name is given, the one asked for.
+
+    Raises:
+        UnavailableError: As `url_of_run`.
+        UsageError: There is no such run.
+
+    """
+    if run is None:
+        return store.server_url
+    directory = RunDirectory(store.runs_dir, run)
+    directory.check_exists()
+    return url_of_run(store.server_url, directory.redis_path, role)
 
 
 def running_url(directory: Path) -> str | None:

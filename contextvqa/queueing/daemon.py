@@ -218,8 +218,12 @@ class ConcurrentWorker(BaseWorker):
             self.in_flight[claim] = task
         return claimed
 
+    @property
+    def _has_suspects(self) -> bool:
+        return any(claim.is_suspect for claim in self.in_flight)
+
     def _free_slots(self) -> int:
-        if self._is_suspended or any(claim.is_suspect for claim in self.in_flight):
+        if self._is_suspended or self._has_suspects:
             return 0
         self._max_in_flight = self.stage.max_in_flight
         return max(0, min(self._max_in_flight - self._num_executing, BATCH))
@@ -229,8 +233,7 @@ class ConcurrentWorker(BaseWorker):
         if self._is_suspended:
             return Hold.SUSPENDED
         if not has_room:
-            is_alone = any(claim.is_suspect for claim in self.in_flight)
-            return Hold.SUSPECTS if is_alone else Hold.WINDOW
+            return Hold.SUSPECTS if self._has_suspects else Hold.WINDOW
         holds = {
             Hold.CLAIMING: has_claimed,
             Hold.REFINE_BACKLOG: self.claims.next_watermark.is_holding,

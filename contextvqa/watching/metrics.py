@@ -10,12 +10,11 @@ import click
 from contextvqa.logs.setup import configure_daemon
 from contextvqa.metrics.endpoint import open_sockets, serve
 from contextvqa.options import takes
-from contextvqa.processes.server_socket import url_of_run
+from contextvqa.processes.server_socket import url_of_one_or_all
 from contextvqa.progress import ReadProgress
 from contextvqa.queueing.connection import connect
 from contextvqa.queueing.roles import Role
 from contextvqa.settings import Logs, Metrics, Store
-from contextvqa.storage.run_directory import RunDirectory
 from contextvqa.watching.aggregate import Aggregate
 
 #: Port of the endpoint, unless another is asked for.
@@ -35,7 +34,7 @@ def command(*, name: str | None, store: Store, metrics: Metrics, logs: Logs) -> 
     if metrics.metrics_port is None:
         metrics = replace(metrics, metrics_port=DEFAULT_PORT)
     sockets = open_sockets(metrics)
-    with connect(_url_of(name, store)) as connection:
+    with connect(url_of_one_or_all(name, store, Role.WATCHER)) as connection:
         is_for_all = name is not None or store.redis_url is not None
         aggregate = Aggregate(store.runs_dir, name, connection, is_for_all=is_for_all)
         with ReadProgress("counting the lines of the runs") as progress:
@@ -43,11 +42,3 @@ def command(*, name: str | None, store: Store, metrics: Metrics, logs: Logs) -> 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         serve(sockets, 0, [aggregate])
         threading.Event().wait()
-
-
-def _url_of(run: str | None, store: Store) -> str | None:
-    if run is None:
-        return store.server_url
-    directory = RunDirectory(store.runs_dir, run)
-    directory.check_exists()
-    return url_of_run(store.server_url, directory.redis_path, Role.WATCHER)
