@@ -9,10 +9,20 @@ import click
 from contextvqa.doctor.asked import Asked, Role
 from contextvqa.doctor.checks import examine
 from contextvqa.doctor.report import show
-from contextvqa.errors import UnavailableError
+from contextvqa.errors import UnavailableError, one_line
 from contextvqa.findings import Verdict
 from contextvqa.options import takes
-from contextvqa.settings import Devices, Engine, Images, Model, Sampling, Store
+from contextvqa.settings import (
+    Daemon,
+    Devices,
+    Engine,
+    Guards,
+    Images,
+    Logs,
+    Model,
+    Sampling,
+    Store,
+)
 
 
 @click.command()
@@ -29,7 +39,7 @@ from contextvqa.settings import Devices, Engine, Images, Model, Sampling, Store
     show_default=True,
     help="Seconds that a check may take.",
 )
-@takes(Store, Model, Sampling, Engine, Devices, Images)
+@takes(Store, Model, Sampling, Engine, Devices, Images, Guards, Daemon, Logs)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     role: Role | None,
@@ -41,6 +51,10 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     engine: Engine,
     devices: Devices,
     images: Images,
+    # Nothing is to be seen of these but that they can be.
+    guards: Guards,  # noqa: ARG001
+    daemon: Daemon,  # noqa: ARG001
+    logs: Logs,  # noqa: ARG001
 ) -> None:
     """
     Look whether everything that a run needs is in place, with the settings it would get.
@@ -62,8 +76,9 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     )
     findings = list(examine(asked))
     show(findings, as_json=as_json)
-    num_failures = sum(finding.verdict is Verdict.FAILURE for finding in findings)
-    if num_failures:
+    failures = [finding for finding in findings if finding.verdict is Verdict.FAILURE]
+    if failures:
+        first = one_line(f"{failures[0].check}: {failures[0]}")
         raise UnavailableError(
-            f"{num_failures} of {len(findings)} checks failed; expected none: mend what they name."
+            f"{len(failures)} of {len(findings)} checks failed; mend what they name. {first}."
         )
