@@ -12,9 +12,13 @@ from tests.support import FLAGS, ROOT, wait_until
 
 #: What a deployment is made of; the build needs no more.
 SOURCES = [
-    *("docker-compose.yml", "Dockerfile", ".dockerignore", ".env.example", "docker"),
+    *("docker-compose.yml", "Dockerfile", ".dockerignore", ".env.example", "docker", "monitoring"),
     *("pyproject.toml", "README.md", "LICENSE", "contextvqa", "producer", "refiner", "worker"),
 ]
+#: All that docker-compose.yml has: Compose v2 leaves alone what none of them starts.
+PROFILES = "cli,cpu,dashboard,gpu,monitoring"
+#: When a container was started, and what that is of one that never was.
+STARTED_AT, NEVER = "{{.State.StartedAt}}", "0001-01-01T00:00:00Z"
 #: Lines that docker-compose itself writes to stderr, one per container that it makes.
 PROGRESS = ("Creating ", "Starting ", "Container ", "Network ", "Volume ")
 
@@ -129,7 +133,11 @@ class Deployment:
 
     def containers(self, *services: str) -> list[str]:
         """Return the ids of the containers of these services, of all if none is named."""
-        return self.do("ps", "-q", *services).split()
+        return self.do("ps", "--all", "-q", *services).split()
+
+    def started(self) -> list[str]:
+        """Return the ids of the containers that have run: Compose v2 makes them all before."""
+        return [each for each in self.containers() if inspect(each, STARTED_AT) != [NEVER]]
 
     def is_running(self, service: str) -> bool:
         """Whether any container of a service runs."""
@@ -165,7 +173,8 @@ class Deployment:
 
     def remove(self) -> None:
         """Remove its containers, networks and volumes."""
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        everything = ("--volumes", "--remove-orphans", "--timeout", "5")
+        self.compose("down", *everything, choices={"COMPOSE_PROFILES": PROFILES})
 
     def _lay_out(self) -> None:
         for name in SOURCES:

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.compose.docker import Deployment, checked, inspect, run
+from tests.compose.docker import STARTED_AT, Deployment, checked, inspect, run
 from tests.support import read_lines, wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -61,11 +61,11 @@ def test_a_container_that_is_killed_at_work_comes_back_and_costs_nothing(
     source = enqueue_many(up, name)
     wait_until_at_work(up, name)
     container = up.containers(service)[0]
-    (before,) = inspect(container, "{{.State.StartedAt}}")
+    before = inspect(container, STARTED_AT)
 
     up.kill(container)
 
-    wait_until(lambda: inspect(container, "{{.State.StartedAt}}") != [before])
+    wait_until(lambda: inspect(container, STARTED_AT) != before)
     assert_all_is_there(up, name, source)
 
 

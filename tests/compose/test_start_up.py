@@ -71,10 +71,30 @@ def test_up_ends_with_one_line_and_starts_nothing(
     done = stopped.compose("up", "-d", choices=wrong(stopped, directory))
 
     assert done.returncode != 0
-    assert stopped.containers() == stopped.containers("check")
+    assert stopped.started() == stopped.containers("check")
     (line,) = said(run("docker", "logs", *stopped.containers("check")))
     assert found in line
     assert cure in line
+
+
+@pytest.mark.parametrize(
+    ("choice", "value", "daemon", "cure"),
+    [
+        ("CONTEXTVQA_MAX_RETRIES", "many", "refiner", "'many' is not a valid integer"),
+        ("CONTEXTVQA_MODEL", "/data/nosuch", "worker-cpu", "/data/nosuch"),
+    ],
+)
+def test_a_setting_that_a_daemon_would_stop_at_again_and_again_is_said_once(
+    stopped: Deployment, choice: str, value: str, daemon: str, cure: str
+) -> None:
+    done = stopped.compose("up", "-d", choices={choice: value})
+
+    assert done.returncode != 0
+    *_, line = said(run("docker", "logs", *stopped.containers(f"check-{daemon}")))
+    assert line.startswith("contextvqa: error: ")
+    assert cure in line
+    assert not stopped.is_running(daemon)
+    assert not stopped.is_running(f"check-{daemon}")
 
 
 def test_a_port_that_is_taken_is_named_and_the_dashboard_is_not_started(

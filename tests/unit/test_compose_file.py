@@ -62,6 +62,20 @@ def test_every_setting_of_a_daemon_reaches_its_container(service: str, groups: l
     assert settings - FIXED <= COMPOSE["services"][service]["environment"].keys()
 
 
+@pytest.mark.parametrize("daemon", ["worker", "worker-cpu", "refiner"])
+def test_a_daemon_is_looked_at_before_it_is_started_as_what_it_will_be(daemon: str) -> None:
+    service, check = (COMPOSE["services"][name] for name in (daemon, f"check-{daemon}"))
+
+    assert service["depends_on"][f"check-{daemon}"] == {
+        "condition": "service_completed_successfully"
+    }
+    assert service["restart"] == "unless-stopped"
+    assert {name for name in service if service[name] != check[name]} == {
+        *("command", "depends_on", "restart")
+    }
+    assert check["command"] == ["doctor", "--role", *service["command"]]
+
+
 def test_whatever_is_handed_on_from_env_is_named_in_its_example() -> None:
     handed_on = {
         name
@@ -97,7 +111,7 @@ def test_a_service_is_the_user_of_its_role_and_knows_no_other_password(
 
 def test_the_users_of_the_container_are_those_of_the_command(tmp_path: Path) -> None:
     for role in Role:
-        (tmp_path / f"redis_{role}").write_text(f"open {role}\n")
+        (tmp_path / f"redis_{role}").write_text(f"{role}-secret-17\n")
     start = (ROOT / "docker" / "redis" / "redis-start").read_text()
     places = {
         "/run/secrets": tmp_path,
@@ -120,7 +134,7 @@ def test_the_users_of_the_container_are_those_of_the_command(tmp_path: Path) -> 
     users = [line for line in config.splitlines() if line.startswith("user ")]
     assert users == run_contextvqa("acl", tmp_path).stdout.splitlines()
     assert len(users) == 1 + len(Role)
-    assert "open" not in config
+    assert "secret-17" not in config
 
 
 def test_prometheus_scrapes_each_service_that_serves_metrics_on_a_network_of_both() -> None:
@@ -141,6 +155,7 @@ def test_prometheus_scrapes_each_service_that_serves_metrics_on_a_network_of_bot
         (name, int(service["environment"]["CONTEXTVQA_METRICS_PORT"]))
         for name, service in services.items()
         if "CONTEXTVQA_METRICS_PORT" in service.get("environment", {})
+        and service["restart"] != "no"
     }
     assert targets == daemons
     assert services[name]["command"][-1] == port
