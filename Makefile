@@ -18,8 +18,9 @@ demo: .venv/.installed-demo ## Turn sample images into records with a real, smal
 	$(BIN)/contextvqa run examples/flags/sample_data.json --run demo \
 		--model examples/flags/model --image-root examples/flags
 
+# Two files at once: most of a test's time is waiting for processes, and an engine fills a core.
 test: .venv/.installed-test ## Run all tests but those of containers.
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/python -m tests.across_hosts $(ACROSS_HOSTS)
 
 test-hosts: .venv/.installed-test ## Run all acceptance tests across two hosts, which are namespaces.

@@ -173,15 +173,15 @@ def test_a_server_is_asked_with_its_password_which_is_shown_nowhere(
     own_server: EmbeddedServer, tmp_path: Path, is_right: bool
 ) -> None:
     password = tmp_path / "password"
-    password.write_text("open sesame" if is_right else "open barley")
-    connect(own_server.url).config_set("requirepass", "open sesame")
+    password.write_text("sesame-17" if is_right else "barley-17")
+    connect(own_server.url).config_set("requirepass", "sesame-17")
 
     flags = ("--redis-url", own_server.url, "--redis-password-file", password)
     done = visit("--role", "refiner", *flags, "--runs-dir", tmp_path)
 
     assert done.code == (0 if is_right else 3)
     assert is_right or done.says("redis", "failure", "refuses us", "--redis-password-file")
-    assert "open" not in str(done.report["checks"]) + done.errors
+    assert "-17" not in str(done.report["checks"]) + done.errors
 
 
 def test_a_server_that_is_not_there_fails_and_hides_no_other_check(runs_dir: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_driver_too_old_for_the_installed_torch_fails(redis_url: str, tmp_path
     assert done.says("engine", "ok", "CUDA 13.0")
     assert done.says("devices", "ok", "gpu0")
     assert done.says("driver", "failure", "535.54.03", "CUDA 12.2", "CUDA 13")
-    assert done.says("gpu memory", "failure", "104.9 of 150.8 GB in use", "90% free")
+    assert done.says("gpu memory", "warning", "104.9 of 150.8 GB in use", "90% free")
 
 
 def test_packages_of_other_versions_than_declared_fail(
