@@ -18,9 +18,10 @@ from contextvqa.progress import say
 #: Modules of this package, in the order in which docs/performance.md has them.
 BENCHMARKS = (
     "queues",
-    "watching",
+    "watched_queues",
     "slots",
     "feed",
+    "watching",
     "prefix",
     "structured",
     "startup",

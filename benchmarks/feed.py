@@ -17,6 +17,7 @@ processes of a contender from their start to their end, looked at from outside.
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,7 @@ class Ours(Feeder):
         with (
             Program(self.name, self._command(directory), {}, directory / "log") as program,
             PeakMemory(program.memory_bytes) as memory,
+            self._company(directory, program),
         ):
             began = wait_for_words(READY, worker_log, program, stall_s=STALL_S)
             lines = Lines(run, OUTPUTS, (program,), stall_s=STALL_S)
@@ -131,6 +133,14 @@ class Ours(Feeder):
             "peak_memory_mb": memory.mb,
             "load_s": float(loaded[1]),
         }
+
+    def _company(
+        self,
+        directory: Path,  # noqa: ARG002 - for others
+        program: Program,  # noqa: ARG002
+    ) -> AbstractContextManager[object]:
+        """Start whatever is to be there beside the run before its engine is ready: nothing."""
+        return nullcontext()
 
     def _command(self, directory: Path) -> list[str]:
         return python_command(
@@ -168,10 +178,15 @@ def check_count(count: int, num_records: int, directory: Path) -> None:
         raise UnavailableError(f"{count} texts for {num_records} records (see {directory})")
 
 
+def work_of(scale: float) -> Work:
+    """Return what the engine is fed with at a scale."""
+    return Work(num_records=max(MIN_RECORDS, round(NUM_RECORDS * scale)))
+
+
 def contenders(scale: float) -> list[Contender]:
     """Return all ways, and two of them with more records."""
-    count = max(MIN_RECORDS, round(NUM_RECORDS * scale))
-    work, larger = Work(num_records=count), Work(num_records=LARGER * count)
+    work = work_of(scale)
+    larger = Work(num_records=LARGER * work.num_records)
     return [
         Offline("async_llm", "async_llm", work),
         Offline("chat", "chat", work),

@@ -1,125 +1,56 @@
 """
-Watching: what it costs the two stages of `benchmarks.queues` that somebody looks at them.
+Watching: what it costs a run that somebody looks at all there is to see of it.
 
-The same work by our own commands. `unwatched` serves no metrics; `metrics` has worker and refiner
-serve theirs, each asked once a second; `watched` also has the aggregate endpoint, asked as often,
-and `contextvqa status --watch`, all on the same machine. Prometheus asks every 15 s by default.
+`watched` is the `contextvqa` of `benchmarks.feed`, the same engine and images, while each of its three
+endpoints of metrics is asked once a second and `contextvqa status --watch` looks at it, all on the
+same machine. `unwatched` is looked at by nobody.
 """
 
-import threading
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-import redis
-
-from benchmarks.chain import RUN, Place
 from benchmarks.command import main
+from benchmarks.feed import RUN, STALL_S, Ours, work_of
 from benchmarks.figures import Benchmark, Contender, Metric
 from benchmarks.lines import wait_for_words
 from benchmarks.processes import Program, python_command
-from benchmarks.queues import STALL_S, Peer
-from contextvqa.errors import UnavailableError
-from contextvqa.listening import listen
+from benchmarks.scraping import address_in, scraping
 
-#: Seconds between two scrapes of an endpoint.
-SCRAPE_INTERVAL_S = 1.0
-#: The variable that `--metrics-port` is read from.
-PORT_VARIABLE = "CONTEXTVQA_METRICS_PORT"
 BASELINE = "unwatched"
-METRICS = (
-    Metric(name="records_per_s", title="records/s", baseline=BASELINE),
-    Metric(name="cpu_ms", title="CPU ms/record, stages and server", baseline=BASELINE),
-    Metric(name="commands_per_record", title="commands/record", baseline=BASELINE),
-)
+METRICS = (Metric(name="records_per_s", title="records/s", baseline=BASELINE),)
+#: What `status --json` says of a run at each look.
+LOOK = '"accepted"'
 
 
-class Watched(Peer):
-    """Our own queue with somebody who looks at some of its processes."""
+class Watched(Ours):
+    """The real `contextvqa run`, and everybody who may look at it."""
 
-    def __init__(self, name: str, scale: float, *, stages: Sequence[str], commands: bool) -> None:
-        super().__init__("contextvqa", scale)
-        self.name = name
-        #: The stages that serve metrics, with their ports.
-        self._ports = dict.fromkeys(stages, 0)
-        #: Whether the commands that watch whole runs are there too.
-        self._has_commands = commands
+    @contextmanager
+    def _company(self, directory: Path, program: Program) -> Iterator[None]:
+        logs = [directory / "log"]
+        logs += [directory / RUN / "logs" / f"{name}.log" for name in ("refiner", "worker")]
+        addresses = [address_in(log, program, stall_s=STALL_S) for log in logs]
+        flags = ("--watch", "--json", "--runs-dir", str(directory))
+        command = python_command("contextvqa", "status", RUN, *flags)
+        log = directory / "status.log"
+        with Program("status", command, {}, log) as status, scraping(addresses):
+            wait_for_words(LOOK, log, status, stall_s=STALL_S)
+            yield
 
-    def _start(self, place: Place, verb: str, *arguments: str, **variables: str) -> Program:
-        if verb in self._ports:
-            self._ports[verb] = _free_port()
-            variables[PORT_VARIABLE] = str(self._ports[verb])
-        return super()._start(place, verb, *arguments, **variables)
-
-    def _measure(
-        self, place: Place, connection: redis.Redis, generate: Program, refine: Program
-    ) -> dict[str, float]:
-        ports = dict(self._ports)
-        with ExitStack() as stack:
-            if self._has_commands:
-                ports["metrics"] = _free_port()
-                flags = ("--metrics-port", str(ports["metrics"]))
-                stack.enter_context(_watcher(place, "metrics", *flags))
-                stack.enter_context(_watcher(place, "status", RUN, "--watch", "--json"))
-            for name in ports:
-                log = place.directory / f"{name}.log"
-                wait_for_words("metrics: http", log, generate, stall_s=STALL_S)
-            stack.enter_context(_scraping(list(ports.values())))
-            return super()._measure(place, connection, generate, refine)
-
-
-def _watcher(place: Place, name: str, *flags: str) -> Program:
-    places = ("--redis-url", place.redis_url, "--runs-dir", str(place.runs_dir))
-    command = python_command("contextvqa", name, *flags, *places)
-    return Program(name, command, {}, place.directory / f"{name}.log")
-
-
-@contextmanager
-def _scraping(ports: Sequence[int]) -> Iterator[None]:
-    """Ask the endpoints, one after the other, once a second."""
-    stopped = threading.Event()
-    failures: list[OSError] = []
-
-    def scrape() -> None:
-        while True:
-            for port in ports:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-                        answer.read()
-                except OSError as error:
-                    failures.append(error)
-            if stopped.wait(SCRAPE_INTERVAL_S):
-                return
-
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
-    if failures:
-        raise UnavailableError(f"an endpoint does not answer: {failures[0]}")
-
-
-def _free_port() -> int:
-    with listen("127.0.0.1", 0, option="") as listening:
-        return int(listening.getsockname()[1])
+    def _command(self, directory: Path) -> list[str]:
+        return [*super()._command(directory), "--metrics-port", "0"]
 
 
 def contenders(scale: float) -> list[Contender]:
-    """Return the same work, looked at by nobody, by Prometheus, and by all there is."""
-    stages = ("generate", "refine")
-    return [
-        Watched("unwatched", scale, stages=(), commands=False),
-        Watched("metrics", scale, stages=stages, commands=False),
-        Watched("watched", scale, stages=stages, commands=True),
-    ]
+    """Return the same run, looked at by nobody and by all."""
+    work = work_of(scale)
+    return [Ours(BASELINE, work), Watched("watched", work)]
 
 
 BENCHMARK = Benchmark(
     name="watching",
-    title="What it costs to be watched: two stages through one Redis",
+    title="What it costs a run to be watched",
     metrics=METRICS,
     contenders=contenders,
 )

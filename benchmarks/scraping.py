@@ -1,0 +1,65 @@
+"""Somebody who asks for metrics all the time, as Prometheus does."""
+
+import re
+import threading
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.lines import read, wait_for_words
+from benchmarks.processes import Program
+from contextvqa.errors import UnavailableError
+
+#: Seconds between two looks at an endpoint. Prometheus takes 15 by default.
+SCRAPE_INTERVAL_S = 1.0
+#: What the log of a process says whose metrics are served.
+ADDRESS = re.compile(r"metrics: (http://\S+)")
+
+
+def address_in(log: Path, program: Program, *, stall_s: float) -> str:
+    """
+    Return where the process of a log serves its metrics, once it does.
+
+    Raises:
+        UnavailableError: The program has ended, or takes too long.
+
+    """
+    wait_for_words("/metrics\n", log, program, stall_s=stall_s)
+    found = ADDRESS.search(read(log))
+    assert found is not None  # noqa: S101 - its line is there
+    return found[1]
+
+
+@contextmanager
+def scraping(addresses: Sequence[str]) -> Iterator[None]:
+    """
+    Ask all of these, one after the other, once a second.
+
+    Raises:
+        UnavailableError: One has not answered.
+
+    """
+    stopped = threading.Event()
+    failures: list[OSError] = []
+
+    def scrape() -> None:
+        while True:
+            for address in addresses:
+                try:
+                    with urllib.request.urlopen(address) as answer:  # noqa: S310 - our own
+                        answer.read()
+                except OSError as error:
+                    failures.append(error)
+            if stopped.wait(SCRAPE_INTERVAL_S):
+                return
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+    if failures:
+        raise UnavailableError(f"an endpoint does not answer: {failures[0]}")
