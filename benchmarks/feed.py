@@ -118,12 +118,12 @@ class Ours(Feeder):
         with (
             Program(self.name, self._command(directory), {}, directory / "log") as program,
             PeakMemory(program.memory_bytes) as memory,
-            self._company(directory, program),
         ):
-            began = wait_for_words(READY, worker_log, program, stall_s=STALL_S)
-            lines = Lines(run, OUTPUTS, (program,), stall_s=STALL_S)
-            lines.wait_for(self.work.num_records)
-            feed_s = time.monotonic() - began
+            with self._company(directory, program):
+                began = wait_for_words(READY, worker_log, program, stall_s=STALL_S)
+                lines = Lines(run, OUTPUTS, (program,), stall_s=STALL_S)
+                lines.wait_for(self.work.num_records)
+                feed_s = time.monotonic() - began
             program.wait()
         check_count(num_texts(run), self.work.num_records, directory)
         loaded = LOADED.search(read(worker_log))
