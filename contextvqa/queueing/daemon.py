@@ -1,8 +1,7 @@
 """
 The concurrent rq worker: claims many jobs, keeps many executions in flight, settles many at once.
 
-rq's own workers run one job at a time, which would feed an engine a batch of one. This one shares
-their registration, registries and names, so that `rq info` and rq-dashboard tell the truth of it.
+rq's own workers run one job at a time, which would feed an engine a batch of one.
 """
 
 import asyncio
@@ -10,32 +9,21 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
-from uuid import uuid4
 
 import redis
-from rq import worker_registration
-from rq.suspension import is_suspended
-from rq.utils import now
-from rq.worker import BaseWorker, WorkerStatus
 
 from contextvqa.errors import CrashError, RestartError
 from contextvqa.logs.context import about, enter, note
-from contextvqa.queueing.bookkeeping import LEASE_S
-from contextvqa.queueing.claims import WORKER_TTL_S, Claims
 from contextvqa.queueing.executor import Executor
-from contextvqa.queueing.meter import Hold, Meter
+from contextvqa.queueing.meter import Hold
 from contextvqa.queueing.outcomes import Claim, Outcome, Returned, crashed
-from contextvqa.queueing.queues import MAX_IN_FLIGHT, OrjsonSerializer, rq_queue
-from contextvqa.queueing.reaper import Reaper, process_identity
-from contextvqa.queueing.recovery import Recovery
 from contextvqa.queueing.redis_thread import RedisThread
+from contextvqa.queueing.registration import RegisteredWorker
 from contextvqa.queueing.stage import Stage
 from contextvqa.settings import Daemon, Guards, Lifetime
 
@@ -52,7 +40,7 @@ REDIS_PATIENCE_S = 5.0
 BATCH = 256
 
 
-class ConcurrentWorker(BaseWorker):
+class ConcurrentWorker(RegisteredWorker):
     """One process, one stage, many executions in flight. All Redis calls run on one thread."""
 
     def __init__(  # noqa: PLR0913 - one parameter per group of options
@@ -66,40 +54,17 @@ class ConcurrentWorker(BaseWorker):
         place: str = "",
         pulse: Callable[[], None] = lambda: None,
     ) -> None:
-        where = "-".join(filter(None, (socket.gethostname(), place)))
-        name = f"{stage.queue}-{where}-{os.getpid()}-{uuid4().hex[:8]}"
-        super().__init__(
-            [rq_queue(stage.queue, connection)],
-            name=name,
-            connection=connection,
-            serializer=OrjsonSerializer,
-            worker_ttl=WORKER_TTL_S,
-        )
+        super().__init__(stage.queue, connection, daemon, guards or Guards(), place)
         self.stage = stage
         self.daemon = daemon
         self.lifetime = lifetime
         self.pulse = pulse
-        guards = guards or Guards()
-        self.claims = Claims(
-            connection,
-            stage.queue,
-            name,
-            process=process_identity(),
-            result_ttl_s=daemon.result_ttl_s,
-            next_high_water=guards.refine_high_water,
-        )
-        self.recovery = Recovery(self.claims, daemon.max_crashes)
-        self.reaper = Reaper(self.claims, self.recovery)
-        self.meter = Meter(stage.queue, name)
         #: Claims from claim to settled, with the task that executes each.
         self.in_flight: dict[Claim, asyncio.Task[Outcome]] = {}
         self.num_settled = 0
         self._num_executing = 0
-        #: What the stage had room for when we last claimed.
-        self._max_in_flight = 0
         self._settlements: list[tuple[Claim, Outcome]] = []
         self._fatal: BaseException | None = None
-        self._is_suspended = False
         self._is_forced = False
         self._was_holding = False
         self._wake = asyncio.Event()
@@ -107,11 +72,6 @@ class ConcurrentWorker(BaseWorker):
         self._stopping = asyncio.Event()
         self._redis = RedisThread()
         self._executor = Executor(stage, self.claims, self._redis, self.meter, daemon)
-
-    def _set_ip_address(self, connection: redis.Redis) -> None:
-        # A user who has no right to that lacks others too, and is told so by an error.
-        with warnings.catch_warnings(action="ignore"):
-            super()._set_ip_address(connection)
 
     async def serve(self) -> None:
         """
@@ -156,8 +116,8 @@ class ConcurrentWorker(BaseWorker):
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.request_stop, signum)
-        self._max_in_flight = self.stage.max_in_flight
-        await self._redis.call(self._register)
+        self.max_in_flight = self.stage.max_in_flight
+        await self._redis.call(self.register)
         self.meter.hold = Hold.CLAIMING
         log.info("ready: worker %s on queue %s", self.name, self.stage.queue)
 
@@ -183,7 +143,7 @@ class ConcurrentWorker(BaseWorker):
         self._cancel(list(self.in_flight))
         await asyncio.gather(*self.in_flight.values(), return_exceptions=True)
         await self._settle()
-        await self._redis.call(self._deregister)
+        await self._redis.call(self.deregister)
         self._redis.close()
         log.info("stopped: %d jobs settled", self.num_settled)
 
@@ -223,14 +183,14 @@ class ConcurrentWorker(BaseWorker):
         return any(claim.is_suspect for claim in self.in_flight)
 
     def _free_slots(self) -> int:
-        if self._is_suspended or self._has_suspects:
+        if self.is_suspended or self._has_suspects:
             return 0
-        self._max_in_flight = self.stage.max_in_flight
-        return max(0, min(self._max_in_flight - self._num_executing, BATCH))
+        self.max_in_flight = self.stage.max_in_flight
+        return max(0, min(self.max_in_flight - self._num_executing, BATCH))
 
     def _hold(self, *, has_room: bool, has_claimed: bool) -> Hold:
         """Return why there is not more in flight after this turn of the claiming."""
-        if self._is_suspended:
+        if self.is_suspended:
             return Hold.SUSPENDED
         if not has_room:
             return Hold.SUSPECTS if self._has_suspects else Hold.WINDOW
@@ -311,7 +271,7 @@ class ConcurrentWorker(BaseWorker):
         """Beat while the event loop turns: a process that is stuck must not look alive."""
         while True:
             await asyncio.sleep(BEAT_INTERVAL_S)
-            self._cancel(await self._redis.call(self._beat))
+            self._cancel(await self._redis.call(self.beat))
             self._wake.set()
 
     async def _look_after_stage(self) -> None:
@@ -339,53 +299,6 @@ class ConcurrentWorker(BaseWorker):
         for claim in claims:
             if claim in self.in_flight:
                 self.in_flight[claim].cancel()
-
-    def _register(self) -> None:
-        # Not rq's own way, which cannot be repeated when its reply was lost.
-        self.birth_date = now()
-        self._beat()
-
-    def _beat(self) -> list[Claim]:
-        """Say that we live, renew leases, reap the dead; return claims that are ours no more."""
-        self._send_heartbeat()
-        # Without rq's worker argument, which would give our key another life.
-        self._is_suspended = bool(is_suspended(self.connection))
-        self.recovery.take_back_strays(self.executions_key)
-        reaped = self.reaper.reap()
-        self.meter.note_reaped(reaped)
-        if reaped:
-            log.info("reaped: %d jobs of dead workers are back in the queue", reaped)
-        resumed = self.recovery.bring_back()
-        if resumed:
-            log.info("resumed: %d jobs that were put aside are back in the queue", resumed)
-        return self.claims.renew()
-
-    def _send_heartbeat(self) -> None:
-        """Write all of our key: it may have expired, or Redis may have lost it."""
-        now_s = time.time()
-        state = WorkerStatus.BUSY if self.claims.held else WorkerStatus.IDLE
-        with self.connection.pipeline(transaction=True) as pipeline:
-            pipeline.hset(self.claims.claimants_key, self.name, self.claims.process)
-            self.heartbeat(WORKER_TTL_S, pipeline)
-            # Outlives our key: it says what a transaction whose reply was lost has started for us.
-            pipeline.expire(self.executions_key, LEASE_S)
-            self.set_state(state.value, pipeline)
-            pipeline.hset(
-                self.key, mapping={**self.serialize(), MAX_IN_FLIGHT: self._max_in_flight}
-            )
-            worker_registration.register(self, pipeline)
-            for queue in self.queues:
-                pipeline.zremrangebyscore(queue.finished_job_registry.key, 0, now_s)
-                pipeline.zremrangebyscore(queue.failed_job_registry.key, 0, now_s)
-            pipeline.execute()
-
-    def _deregister(self) -> None:
-        # What a cancelled task left between Redis and us: nobody would look for it later.
-        self.claims.held.clear()
-        self.recovery.take_back_strays(self.executions_key)
-        self.recovery.put_back(self.claims.claimed_key)
-        self.register_death()  # type: ignore[no-untyped-call]
-        self.connection.hdel(self.claims.claimants_key, self.name)
 
 
 def _stop_at_stdin_end() -> None:

@@ -339,7 +339,7 @@ def test_a_suspended_server_is_waited_for(connection: redis.Redis, runs_dir: Pat
         daemon = ConcurrentWorker(stage, connection, Daemon(), BURST)
         serving = asyncio.create_task(daemon.serve())
         await until(lambda: BaseWorker.count(connection))
-        await until(lambda: daemon._is_suspended)
+        await until(lambda: daemon.is_suspended)
         assert stage.executed == []
         suspension.resume(connection)
         await serving
