@@ -22,6 +22,9 @@ from contextvqa.settings import Listener, Logs, Store
 
 #: Requests carry no body but a form's empty one.
 MAX_BODY_BYTES = 64 << 10
+#: Seconds after which a connection is closed that says nothing, and between two looks for such: a
+#: hundred of them are as many as are let in.
+SILENCE_S, LOOK_INTERVAL_S = 10, 2
 
 
 @click.command()
@@ -52,7 +55,12 @@ def command(*, name: str | None, store: Store, listener: Listener, logs: Logs) -
             password=password,
         )
         server = waitress.create_server(
-            app, sockets=[listening], ident=None, max_request_body_size=MAX_BODY_BYTES
+            app,
+            sockets=[listening],
+            ident=None,
+            max_request_body_size=MAX_BODY_BYTES,
+            channel_timeout=SILENCE_S,
+            cleanup_interval=LOOK_INTERVAL_S,
         )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         port = listening.getsockname()[1]

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -406,9 +407,9 @@ def test_the_server_of_a_run_is_found_by_the_runs_name(
     assert f"the embedded server of {runs_dir / 'r'} is not running" in done.stderr
 
 
-def test_a_public_dashboard_asks_for_the_password_in_the_file(
-    redis_url: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def public_port(redis_url: str, tmp_path: Path) -> Iterator[int]:
+    """Where the real command serves all addresses, with the password `secret`."""
     (tmp_path / "pw").write_text("secret\n")
     public = ("--host", "0.0.0.0", "--port", 0, "--password-file", tmp_path / "pw")
     command = contextvqa("dashboard", "--redis-url", redis_url, *public)
@@ -418,16 +419,29 @@ def test_a_public_dashboard_asks_for_the_password_in_the_file(
         try:
             assert process.stderr is not None
             port = urlsplit(process.stderr.readline().split()[1]).port
-            statuses = [ask(port, word) for word in ("", "wrong", "secret")]
+            assert port is not None
+            yield port
         finally:
             process.terminate()
 
-    assert statuses == [401, 401, 200]
+
+def test_a_public_dashboard_asks_for_the_password_in_the_file(public_port: int) -> None:
+    assert [ask(public_port, word) for word in ("", "wrong", "secret")] == [401, 401, 200]
 
 
-def ask(port: int | None, password: str) -> int:
+def test_connections_that_never_ask_anything_keep_nobody_out(public_port: int) -> None:
+    with ExitStack() as stack:
+        for _ in range(150):
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", public_port)))
+            idle.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+
+        # As long as a browser waits; they themselves would stay for minutes.
+        assert ask(public_port, "secret") == 200
+
+
+def ask(port: int, password: str) -> int:
     token = base64.b64encode(f"me:{password}".encode()).decode()
-    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
     try:
         connection.request("GET", "/", headers={"Authorization": f"Basic {token}"})
         return connection.getresponse().status
