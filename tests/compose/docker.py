@@ -135,9 +135,9 @@ class Deployment:
         """Return the ids of the containers of these services, of all if none is named."""
         return self.do("ps", "--all", "-q", *services).split()
 
-    def started(self) -> list[str]:
+    def started(self, *services: str) -> list[str]:
         """Return the ids of the containers that have run: Compose v2 makes them all before."""
-        return [each for each in self.containers() if inspect(each, STARTED_AT) != [NEVER]]
+        return [each for each in self.containers(*services) if inspect(each, STARTED_AT) != [NEVER]]
 
     def is_running(self, service: str) -> bool:
         """Whether any container of a service runs."""
