@@ -77,18 +77,9 @@ def changes(group: type[Any]) -> Callable[[Command], Command]:
     return decorate
 
 
-def as_flags(group: Any) -> list[str]:
-    """Return the command line that gives another command the same group."""
-    flags: list[str] = []
-    for item in fields(group):
-        flag, value = "--" + item.name.replace("_", "-"), getattr(group, item.name)
-        if value is True:
-            flags.append(flag)
-        elif item.metadata["multiple"]:
-            flags += [part for one in value for part in (flag, str(one))]
-        elif value is not None and value is not False:
-            flags += [flag, str(value)]
-    return flags
+def as_flags(*groups: Any) -> list[str]:
+    """Return the command line that gives another command the same groups."""
+    return [part for group in groups for item in fields(group) for part in _flag(group, item)]
 
 
 def as_environment(group: Any) -> dict[str, str]:
@@ -103,6 +94,15 @@ def as_environment(group: Any) -> dict[str, str]:
 def environment_name(option: str) -> str:
     """Return the environment variable of an option: `runs_dir` -> `CONTEXTVQA_RUNS_DIR`."""
     return ENVIRONMENT_PREFIX + option.upper()
+
+
+def _flag(group: Any, item: Field[Any]) -> list[str]:
+    flag, value = "--" + item.name.replace("_", "-"), getattr(group, item.name)
+    if item.metadata["multiple"]:
+        return [part for one in value for part in (flag, str(one))]
+    if value is None or value is False:
+        return []
+    return [flag] if value is True else [flag, str(value)]
 
 
 def _make(group: type[Any], values: dict[str, object]) -> object:

@@ -75,7 +75,12 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = RunDirectory(store.runs_dir, run)
     directory.check(model.model, sampling, gates.quality())
-    of_refiner, of_worker = metrics.after(1), metrics.after(2)
+    of_run = as_flags(model, sampling, gates, flow)
+    enqueue = ["enqueue", "--run", run, "--json", *of_run, "--", source]
+    of_worker = as_flags(model, engine, devices, images, guards, daemon, metrics.after(2), logs)
+    worker = ["worker", *of_worker, "--until-stdin-closes"]
+    of_refiner = as_flags(daemon, metrics.after(1), logs)
+    refiner = ["refiner", *of_refiner, "--until-stdin-closes"]
     sockets = open_sockets(metrics)
     began = time.monotonic()
     with ExitStack() as stack:
@@ -92,20 +97,6 @@ def command(  # noqa: PLR0913 - one parameter per group of options
         watcher = RunWatcher(directory, connection)
         aggregate = Aggregate(store.runs_dir, run, connection, is_for_all=True)
         serve(sockets, 0, [aggregate], tell=say)
-        enqueue = [
-            *("enqueue", "--run", run, "--json", *as_flags(model)),
-            *(*as_flags(sampling), *as_flags(gates), *as_flags(flow), "--", source),
-        ]
-        worker = [
-            *("worker", *as_flags(model), *as_flags(engine), *as_flags(devices)),
-            *(*as_flags(images), *as_flags(guards), *as_flags(daemon), *as_flags(of_worker)),
-            *as_flags(logs),
-            "--until-stdin-closes",
-        ]
-        refiner = [
-            *("refiner", *as_flags(daemon), *as_flags(of_refiner), *as_flags(logs)),
-            "--until-stdin-closes",
-        ]
         commands = Commands(
             enqueue=CommandLine(enqueue, as_environment(stores[Role.PRODUCER])),
             # A pipe can be read only once.

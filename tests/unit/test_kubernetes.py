@@ -7,7 +7,7 @@ cluster runs here: what only one can tell, such as its storage, README.md asks i
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def test_what_a_pod_refers_to_is_there(name: str) -> None:
 
 def known_settings() -> Iterator[str]:
     for group in vars(settings).values():
-        if isinstance(group, type) and group.__module__ == settings.__name__:
+        if is_dataclass(group):
             yield from (environment_name(item.name) for item in fields(group))
 
 
