@@ -31,20 +31,14 @@ def check(asked: Asked) -> Iterator[Finding]:
     name = asked.model.model
     directory = directory_of(name)
     if directory is not None:
-        missing = list(_missing(directory))
-        if missing:
-            expected = "config, tokenizer and weights"
-            remedy = "copy or download the model again"
-            yield failure("model", f"{directory} has no {', no '.join(missing)}", expected, remedy)
-        else:
-            yield ok("model", f"config, tokenizer and weights are in {directory}")
+        yield from _files(name, directory)
     elif name.startswith(("/", ".", "~")) or name.count("/") != 1:
         remedy = "name a directory that is here, or a model on the hub: ORGANISATION/NAME"
         yield failure("model", f"there is no directory {name}", "one", remedy)
     elif not is_installed():
         yield ok("model", f"{name} is fetched by the hosts that have an engine")
     else:
-        yield from _download(name)
+        yield from _download(name, "is not on this host")
 
 
 def directory_of(name: str) -> Path | None:
@@ -60,6 +54,19 @@ def directory_of(name: str) -> Path | None:
         return Path(snapshot_download(name, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError):
         return None
+
+
+def _files(name: str, directory: Path) -> Iterator[Finding]:
+    missing = list(_missing(directory))
+    if not missing:
+        yield ok("model", f"config, tokenizer and weights are in {directory}")
+    elif Path(name).is_dir():
+        expected = "config, tokenizer and weights"
+        remedy = "copy or download the model again"
+        yield failure("model", f"{directory} has no {', no '.join(missing)}", expected, remedy)
+    else:
+        # A worker may be fetching them, or was ended before it had.
+        yield from _download(name, f"has no {', no '.join(missing)} in {directory}")
 
 
 def _missing(directory: Path) -> Iterator[str]:
@@ -80,19 +87,17 @@ def _missing(directory: Path) -> Iterator[str]:
         yield "weights (*.safetensors)"
 
 
-def _download(name: str) -> Iterator[Finding]:
+def _download(name: str, found: str) -> Iterator[Finding]:
     from huggingface_hub import constants  # noqa: PLC0415
 
     cache = Path(constants.HF_HUB_CACHE)
     if constants.is_offline_mode():
         remedy = "copy the model there, name a directory, or unset HF_HUB_OFFLINE"
-        yield failure(
-            "model", f"{name} is not in {cache}, and the hub is switched off", "it", remedy
-        )
+        yield failure("model", f"{name} {found}, and the hub is switched off", "it", remedy)
         return
     yield warning(
         "model",
-        f"{name} is not on this host: the first start of a worker downloads it to {cache}",
+        f"{name} {found}: the start of a worker downloads it to {cache}",
         "it to be there, where hosts reach no hub or starts are to be quick",
         f"hf download {name}",
     )

@@ -264,6 +264,9 @@ def test_a_model_of_the_hub_is_found_in_the_cache_or_said_to_be_fetched(
     (directory / "model.safetensors").unlink()
     assert verdicts(model.check(asked)) == {"model": Verdict.FAILURE}
 
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert verdicts(model.check(asked))["model"] is Verdict.WARNING
+
 
 def context_at(asked: Asked, **engine_options: Any) -> Finding:
     (finding,) = context.check(replace(asked, engine=Engine(**engine_options)))
