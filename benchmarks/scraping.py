@@ -4,7 +4,8 @@ import re
 import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 from benchmarks.lines import read, wait_for_words
@@ -13,6 +14,8 @@ from contextvqa.errors import UnavailableError
 
 #: Seconds between two looks at an endpoint. Prometheus takes 15 by default.
 SCRAPE_INTERVAL_S = 1.0
+#: Seconds that an answer may take: as many as Prometheus allows by default.
+TIMEOUT_S = 10.0
 #: What the log of a process says whose metrics are served.
 ADDRESS = re.compile(r"metrics: (http://\S+)")
 
@@ -37,19 +40,22 @@ def scraping(addresses: Sequence[str]) -> Iterator[None]:
     Ask all of these, one after the other, once a second.
 
     Raises:
-        UnavailableError: One has never answered.
+        UnavailableError: One has not answered.
 
     """
     stopped = threading.Event()
-    silent = set(addresses)
+    failures: list[Exception] = []
 
     def scrape() -> None:
         while True:
             for address in addresses:
-                # What is measured may end before we do.
-                with suppress(OSError), urllib.request.urlopen(address) as answer:  # noqa: S310
-                    answer.read()
-                    silent.discard(address)
+                try:
+                    with urllib.request.urlopen(address, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                        answer.read()
+                except (OSError, HTTPException) as error:
+                    # What has been measured may end while we ask.
+                    if not stopped.is_set():
+                        failures.append(error)
             if stopped.wait(SCRAPE_INTERVAL_S):
                 return
 
@@ -60,5 +66,5 @@ def scraping(addresses: Sequence[str]) -> Iterator[None]:
     finally:
         stopped.set()
         thread.join()
-    if silent:
-        raise UnavailableError(f"no metrics at {', '.join(sorted(silent))}")
+    if failures:
+        raise UnavailableError(f"an endpoint does not answer: {failures[0]}")

@@ -1,7 +1,7 @@
 """
 Watched queues: what being watched costs per record, where records cost next to nothing.
 
-The work of `benchmarks.queues` by our own commands, which no engine slows down: some 60 times the
+The work of `benchmarks.queues` by our own commands, which no engine slows down: a hundred times the
 records/s of a run on the same cores, all of which are busy. `unwatched` serves no metrics; `metrics`
 has worker and refiner serve theirs, each asked once a second; `watched` also has the aggregate
 endpoint, asked as often, and `contextvqa status --watch`. These two read every line that is written.

@@ -13,9 +13,10 @@ from pathlib import Path
 from benchmarks.command import main
 from benchmarks.feed import RUN, STALL_S, Ours, work_of
 from benchmarks.figures import Benchmark, Contender, Metric
-from benchmarks.lines import wait_for_words
+from benchmarks.lines import READY, read, wait_for_words
 from benchmarks.processes import Program, python_command
 from benchmarks.scraping import address_in, scraping
+from contextvqa.errors import UnavailableError
 
 BASELINE = "unwatched"
 METRICS = (Metric(name="records_per_s", title="records/s", baseline=BASELINE),)
@@ -36,6 +37,8 @@ class Watched(Ours):
         log = directory / "status.log"
         with Program("status", command, {}, log) as status, scraping(addresses):
             wait_for_words(LOOK, log, status, stall_s=STALL_S)
+            if READY in read(logs[-1]):
+                raise UnavailableError("the engine was ready before everybody looked")
             yield
 
     def _command(self, directory: Path) -> list[str]:

@@ -11,6 +11,7 @@ from contextvqa.doctor.checks import examine
 from contextvqa.doctor.report import show
 from contextvqa.errors import UnavailableError, one_line
 from contextvqa.findings import Verdict
+from contextvqa.logs.setup import configure_command
 from contextvqa.options import takes
 from contextvqa.settings import (
     Daemon,
@@ -19,6 +20,7 @@ from contextvqa.settings import (
     Guards,
     Images,
     Logs,
+    Metrics,
     Model,
     Sampling,
     Store,
@@ -39,7 +41,7 @@ from contextvqa.settings import (
     show_default=True,
     help="Seconds that a check may take.",
 )
-@takes(Store, Model, Sampling, Engine, Devices, Images, Guards, Daemon, Logs)
+@takes(Store, Model, Sampling, Engine, Devices, Images, Guards, Daemon, Metrics, Logs)
 def command(  # noqa: PLR0913 - one parameter per group of options
     *,
     role: Role | None,
@@ -54,13 +56,15 @@ def command(  # noqa: PLR0913 - one parameter per group of options
     # Nothing is to be seen of these but that they can be.
     guards: Guards,  # noqa: ARG001
     daemon: Daemon,  # noqa: ARG001
-    logs: Logs,  # noqa: ARG001
+    metrics: Metrics,  # noqa: ARG001
+    logs: Logs,
 ) -> None:
     """
     Look whether everything that a run needs is in place, with the settings it would get.
 
     Leaves nothing behind and loads no engine. Exit code 3 where a check fails; warnings are none.
     """
+    configure_command(logs)
     # So that what is tried out is cleared away, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     asked = Asked(

@@ -70,7 +70,9 @@ def _start(deployment: Deployment) -> Steps:
     with ThreadPoolExecutor(1) as pool:
         up = pool.submit(deployment.do, "up", "-d")
         for service in SERVICES:
-            wait_until(lambda service=service: deployment.started(service), STEP_S)
+            wait_until(lambda service=service: up.done() or deployment.started(service), STEP_S)
+            if up.done():
+                up.result()
             yield f"from `up`: {service} is started", time.monotonic() - began
         up.result()
     yield "`up -d` returns", time.monotonic() - began

@@ -56,6 +56,6 @@ def test_prometheus_finds_the_daemons_by_their_names_and_the_server_by_the_aggre
 
     (server,) = monitored.query("contextvqa_redis_up")
     assert server["value"][1] == "1"
-    (refiners,) = monitored.query('sum(contextvqa_workers{queue="refine"})')
-    assert refiners["value"][1] == "1"
+    # It may have been scraped before the refiner was there.
+    wait_until(lambda: monitored.query('contextvqa_workers{queue="refine",state="idle"} == 1'))
     assert monitored.get("rules")["groups"]

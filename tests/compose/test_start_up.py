@@ -87,7 +87,7 @@ def test_up_ends_with_one_line_and_starts_nothing(
 def test_a_setting_that_a_daemon_would_stop_at_again_and_again_is_said_once(
     stopped: Deployment, choice: str, value: str, daemon: str, cure: str
 ) -> None:
-    done = stopped.compose("up", "-d", choices={choice: value})
+    done = stopped.compose("up", "-d", daemon, choices={choice: value})
 
     assert done.returncode != 0
     *_, line = said(run("docker", "logs", *stopped.containers(f"check-{daemon}")))

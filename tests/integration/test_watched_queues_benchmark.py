@@ -13,7 +13,6 @@ def test_all_records_are_carried_while_all_there_is_looks_at_them(tmp_path: Path
 
     assert {metric.name for metric in METRICS} <= measured.keys()
     assert measured["records_per_s"] > 0
-    assert measured["watchers_cpu_ms"] > 0
     # Both commands have watched the run.
     assert "metrics: http://" in (tmp_path / "metrics.log").read_text()
     assert '"accepted"' in (tmp_path / "status.log").read_text()

@@ -73,7 +73,7 @@ def test_a_daemon_is_looked_at_before_it_is_started_as_what_it_will_be(daemon: s
     assert {name for name in service if service[name] != check[name]} == {
         *("command", "depends_on", "restart")
     }
-    assert check["command"] == ["doctor", "--role", *service["command"]]
+    assert check["command"][:3] == ["doctor", "--role", *service["command"]]
 
 
 def test_whatever_is_handed_on_from_env_is_named_in_its_example() -> None:

@@ -1,6 +1,6 @@
 """The context: how many pixels the prompt and the output leave to images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,8 @@ from worker.vision import token_grid
 
 #: Tokens that a chat template puts around the turns, counted generously: Qwen's are 14.
 TEMPLATE_TOKENS = 32
+#: Where a model's configuration has what stretches its context, by a factor.
+ROPE = ("rope_scaling", "rope_parameters")
 
 
 def check(asked: Asked) -> Iterator[Finding]:
@@ -31,7 +33,7 @@ def check(asked: Asked) -> Iterator[Finding]:
     if directory is None:
         yield ok("context", "not looked at: the model is not on this host")
         return
-    most = _longest(_read(directory / "config.json"))
+    most = _longest(_read(directory / "config.json"), asked.engine.engine)
     max_model_len = asked.engine.max_model_len
     if most is not None and most < max_model_len:
         expected = f"--max-model-len of at most {most:,}, which the model is made for"
@@ -87,13 +89,17 @@ def _count_tokens(directory: Path, asked: Asked) -> int | None:
     return TEMPLATE_TOKENS + sum(len(tokenizer.encode(text).ids) for text in texts)
 
 
-def _longest(config: dict[str, Any]) -> int | None:
+def _longest(config: dict[str, Any], overrides: Sequence[str]) -> int | None:
+    """Return the longest context of a model; None where its files do not tell vLLM's last word."""
+    if any(pair.startswith("hf_overrides=") for pair in overrides):
+        return None
     text_config = config.get("text_config")
-    for settings in (text_config if isinstance(text_config, dict) else {}, config):
-        most = settings.get("max_position_embeddings")
-        if isinstance(most, int):
-            return most
-    return None
+    both = [text_config if isinstance(text_config, dict) else {}, config]
+    ropes = [settings.get(name) for settings in both for name in ROPE]
+    if any(isinstance(rope, dict) and "factor" in rope for rope in ropes):
+        return None
+    lengths = [settings.get("max_position_embeddings") for settings in both]
+    return next((length for length in lengths if isinstance(length, int)), None)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -32,6 +32,8 @@ def check(asked: Asked) -> Iterator[Finding]:
     directory = directory_of(name)
     if directory is not None:
         yield from _files(name, directory)
+    elif Path(name).is_file() or "://" in name:
+        yield ok("model", f"not looked into: {name} is no directory")
     elif name.startswith(("/", ".", "~")) or name.count("/") != 1:
         remedy = "name a directory that is here, or a model on the hub: ORGANISATION/NAME"
         yield failure("model", f"there is no directory {name}", "one", remedy)

@@ -268,6 +268,16 @@ def test_a_model_of_the_hub_is_found_in_the_cache_or_said_to_be_fetched(
     assert verdicts(model.check(asked))["model"] is Verdict.WARNING
 
 
+@pytest.mark.parametrize("name", ["model.gguf", "s3://bucket/model"])
+def test_a_model_in_one_file_or_elsewhere_is_left_to_vllm(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.gguf").touch()
+
+    assert verdicts(model.check(replace(ASKED, model=Model(model=name)))) == {"model": Verdict.OK}
+
+
 def context_at(asked: Asked, **engine_options: Any) -> Finding:
     (finding,) = context.check(replace(asked, engine=Engine(**engine_options)))
     return finding
@@ -297,6 +307,25 @@ def test_a_context_that_leaves_no_room_or_is_longer_than_the_models_fails(
 
     assert finding.verdict is Verdict.FAILURE
     assert words in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("changes", "engine_options"),
+    [
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, ()),
+        ({}, ('hf_overrides={"max_position_embeddings": 8192}',)),
+    ],
+)
+def test_a_context_that_is_stretched_is_left_to_vllm(
+    directory: Path, changes: dict[str, Any], engine_options: tuple[str, ...]
+) -> None:
+    config = orjson.loads((directory / "config.json").read_bytes())
+    (directory / "config.json").unlink()
+    (directory / "config.json").write_bytes(orjson.dumps(config | changes))
+
+    finding = context_at(of_model(directory), max_model_len=8192, engine=engine_options)
+
+    assert finding.verdict is Verdict.OK
 
 
 def test_a_tokenizer_that_cannot_be_read_is_a_warning(directory: Path) -> None:
