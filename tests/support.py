@@ -164,7 +164,7 @@ def generation_of(record: ImageRecord, text: str) -> Generation:
     )
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 120.0) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = 240.0) -> None:
     """Return when the condition holds; fail when it never does."""
     deadline = time.monotonic() + timeout_s
     while not condition():
