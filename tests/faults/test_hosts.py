@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
-from contextvqa.queueing import claims, daemon
+from contextvqa.queueing import claims, registration
 from contextvqa.storage.run_directory import RunDirectory
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
@@ -22,7 +22,9 @@ def clocks_of(trial: Trial) -> Sequence[Patch]:
     """Return the patches of a trial: one has the true clocks."""
     if not trial.number:
         return []
-    ttls = [mock.patch.object(module, "WORKER_TTL_S", QUICK_TTL_S) for module in (claims, daemon)]
+    ttls = [
+        mock.patch.object(module, "WORKER_TTL_S", QUICK_TTL_S) for module in (claims, registration)
+    ]
     return [*quick_clocks(), *(ttl.start for ttl in ttls)]
 
 

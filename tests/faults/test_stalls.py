@@ -4,7 +4,7 @@ import signal
 import time
 from collections.abc import Sequence
 
-from contextvqa.queueing import daemon
+from contextvqa.queueing import claims
 from contextvqa.queueing.queues import worker_key
 from tests.faults.conftest import MakeWorld
 from tests.faults.engine import Script
@@ -46,7 +46,7 @@ def test_a_daemon_that_was_stopped_past_its_lease_doubles_nothing(make_world: Ma
             else:
                 # However long the others need to notice, the key must not outlive its promise.
                 ttl_s = world.connection.ttl(worker_key(name_of(sleeper)))
-                assert ttl_s <= daemon.WORKER_TTL_S, f"a worker's key lives {ttl_s} s"
+                assert ttl_s <= claims.WORKER_TTL_S, f"a worker's key lives {ttl_s} s"
                 wait_until_reaped(world, sleeper)
             sleeper.send(signal.SIGCONT)
 
