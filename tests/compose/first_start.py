@@ -17,12 +17,7 @@ from benchmarks.machine import Machine
 from contextvqa.progress import say
 from tests.compose import stand_ins
 from tests.compose.building import built_deployment
-from tests.compose.docker import (
-    Deployment,
-    checked,
-    run,
-    running_docker,
-)
+from tests.compose.docker import Deployment, checked, compose_command, run, running_docker
 from tests.support import wait_until
 
 OWNER = 4321
@@ -42,8 +37,9 @@ def command() -> None:
     with tempfile.TemporaryDirectory() as place, running_docker(Path(place)):
         rows = list(_steps(Path(place)))
         sizes = [(image, _size_mb(image)) for image in IMAGES]
-    docker, compose = (run("docker", *words, "version").stdout for words in ((), ("compose",)))
-    say(f"{Machine.here()}; {docker.splitlines()[0]}; {compose.strip()}")
+        docker = checked("docker", "version", "--format", "Docker {{.Server.Version}}").strip()
+    compose = checked(*compose_command(), "version").splitlines()[0]
+    say(f"{Machine.here()}; {docker}; {compose}")
     click.echo("| step | seconds |\n| --- | ---: |")
     for step, seconds in rows:
         click.echo(f"| {step} | {seconds:.1f} |")
