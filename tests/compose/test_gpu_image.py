@@ -14,8 +14,9 @@ STAND_IN = """
 FROM {base}
 RUN place=$(python3 -c 'import site; print(site.getsitepackages()[0])') \
     && package=$place/vllm-{version}.dist-info \
-    && mkdir -p $package $place/vllm \
-    && touch $place/vllm/__init__.py \
+    && mkdir -p $package $place/vllm $place/torch \
+    && touch $place/vllm/__init__.py $place/torch/__init__.py \
+    && echo 'cuda = "13.0"' > $place/torch/version.py \
     && printf 'Metadata-Version: 2.1\\nName: vllm\\nVersion: {version}\\n' > $package/METADATA \
     && echo pip > $package/INSTALLER && touch $package/RECORD
 """
@@ -74,18 +75,26 @@ def test_up_without_a_gpu_says_so_and_starts_no_worker(built: Deployment) -> Non
     assert not is_running
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "begin"),
+    [
+        (("worker",), 2, "contextvqa: error: "),
+        # What Compose starts before it.
+        (("doctor", "--role", "worker"), 3, "failure devices: "),
+    ],
+)
 def test_a_gpu_that_does_not_exist_is_named_beside_those_that_do(
-    worker_image: str, tmp_path: Path
+    worker_image: str, tmp_path: Path, command: tuple[str, ...], code: int, begin: str
 ) -> None:
     smi = tmp_path / "nvidia-smi"
     smi.write_text(NVIDIA_SMI)
     smi.chmod(0o755)
 
     driver = ("--volume", f"{smi}:/usr/local/bin/nvidia-smi:ro", "--env", "CONTEXTVQA_GPUS=0,7")
-    done = run("docker", "run", "--rm", *driver, worker_image, "worker")
+    done = run("docker", "run", "--rm", *driver, worker_image, *command)
 
-    assert done.returncode == 2
-    (line,) = said(done)
+    assert done.returncode == code
+    (line,) = [line for line in said(done) if line.startswith(begin) and "--gpus" in line]
     assert "'7'" in line
     assert "there are 0 (GPU-0" in line
     assert "1 (GPU-1" in line
