@@ -1,6 +1,6 @@
 """The context: how many pixels the prompt and the output leave to images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +33,7 @@ def check(asked: Asked) -> Iterator[Finding]:
     if directory is None:
         yield ok("context", "not looked at: the model is not on this host")
         return
-    most = _longest(_read(directory / "config.json"), asked.engine.engine)
+    most = _longest(_read(directory / "config.json"), _engine_arguments(asked))
     max_model_len = asked.engine.max_model_len
     if most is not None and most < max_model_len:
         expected = f"--max-model-len of at most {most:,}, which the model is made for"
@@ -65,8 +65,7 @@ def _share(directory: Path, asked: Asked, num_images: int, num_left: int) -> Pix
     processor = SimpleNamespace(
         patch_size=settings.get("patch_size"), merge_size=settings.get("merge_size")
     )
-    overrides = dict(pair.split("=", 1) for pair in asked.engine.engine)
-    given = _object(overrides.get("mm_processor_kwargs", "{}"))
+    given = _object(_engine_arguments(asked).get("mm_processor_kwargs", "{}"))
     return share_of(
         num_images=num_images,
         max_record_px=asked.images.max_record_px,
@@ -89,9 +88,13 @@ def _count_tokens(directory: Path, asked: Asked) -> int | None:
     return TEMPLATE_TOKENS + sum(len(tokenizer.encode(text).ids) for text in texts)
 
 
-def _longest(config: dict[str, Any], overrides: Sequence[str]) -> int | None:
+def _engine_arguments(asked: Asked) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in asked.engine.engine)
+
+
+def _longest(config: dict[str, Any], engine_arguments: Mapping[str, str]) -> int | None:
     """Return the longest context of a model; None where its files do not tell vLLM's last word."""
-    if any(pair.startswith("hf_overrides=") for pair in overrides):
+    if "hf_overrides" in engine_arguments:
         return None
     text_config = config.get("text_config")
     both = [text_config if isinstance(text_config, dict) else {}, config]
