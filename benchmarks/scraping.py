@@ -1,4 +1,4 @@
-"""Somebody who asks for metrics all the time, as Prometheus does."""
+"""Who watches: somebody who asks for metrics all the time, as Prometheus does, and `status --watch`."""
 
 import re
 import threading
@@ -9,13 +9,15 @@ from http.client import HTTPException
 from pathlib import Path
 
 from benchmarks.lines import read, wait_for_words
-from benchmarks.processes import Program
+from benchmarks.processes import Program, python_command
 from contextvqa.errors import UnavailableError
 
 #: Seconds between two looks at an endpoint. Prometheus takes 15 by default.
 SCRAPE_INTERVAL_S = 1.0
 #: Seconds that an answer may take: as many as Prometheus allows by default.
 TIMEOUT_S = 10.0
+#: What `status --json` says of a run at each look.
+LOOK = '"accepted"'
 #: What the log of a process says whose metrics are served.
 ADDRESS = re.compile(r"metrics: (http://\S+)")
 
@@ -32,6 +34,25 @@ def address_in(log: Path, program: Program, *, stall_s: float) -> str:
     found = ADDRESS.search(read(log))
     assert found is not None  # noqa: S101 - its line is there
     return found[1]
+
+
+@contextmanager
+def status_watching(run: str, directory: Path, *places: str, stall_s: float) -> Iterator[Program]:
+    """
+    Have `contextvqa status --watch` look at a run; its start is over, and not what watching costs.
+
+    Args:
+        directory: Where its log goes.
+        places: Flags that say where the run is.
+
+    Raises:
+        UnavailableError: It has ended, or takes too long.
+
+    """
+    command = python_command("contextvqa", "status", run, "--watch", "--json", *places)
+    with Program("status", command, {}, directory / "status.log") as status:
+        wait_for_words(LOOK, status.log, status, stall_s=stall_s)
+        yield status
 
 
 @contextmanager

@@ -14,11 +14,12 @@ import redis
 from benchmarks.chain import RUN, Place
 from benchmarks.command import main
 from benchmarks.figures import Benchmark, Contender, Metric
-from benchmarks.lines import wait_for_words
 from benchmarks.processes import Program, python_command
 from benchmarks.queues import STALL_S, Peer
-from benchmarks.scraping import address_in, scraping
-from benchmarks.watching import BASELINE, LOOK
+from benchmarks.scraping import address_in, scraping, status_watching
+from benchmarks.watching import BASELINE
+from contextvqa.options import as_environment
+from contextvqa.settings import Metrics
 
 METRICS = (
     Metric(name="records_per_s", title="records/s", baseline=BASELINE),
@@ -26,8 +27,8 @@ METRICS = (
     Metric(name="watchers_cpu_ms", title="CPU ms/record, who looks", baseline="watched"),
     Metric(name="commands_per_record", title="commands/record", baseline=BASELINE),
 )
-#: The variable that --metrics-port is read from.
-ANY_PORT = {"CONTEXTVQA_METRICS_PORT": "0"}
+#: Has a process serve its metrics at a port of its choice.
+ANY_PORT = as_environment(Metrics(metrics_port=0))
 
 
 class Watched(Peer):
@@ -52,12 +53,11 @@ class Watched(Peer):
         watchers: list[Program] = []
         with ExitStack() as stack:
             if self._has_commands:
-                watchers = [
-                    stack.enter_context(_watcher(place, "metrics", "--metrics-port", "0")),
-                    stack.enter_context(_watcher(place, "status", RUN, "--watch", "--json")),
-                ]
-                # Its start is not what watching costs.
-                wait_for_words(LOOK, watchers[1].log, watchers[1], stall_s=STALL_S)
+                where = ("--redis-url", place.redis_url, "--runs-dir", str(place.runs_dir))
+                command = python_command("contextvqa", "metrics", "--metrics-port", "0", *where)
+                metrics = Program("metrics", command, {}, place.directory / "metrics.log")
+                status = status_watching(RUN, place.directory, *where, stall_s=STALL_S)
+                watchers = [stack.enter_context(each) for each in (metrics, status)]
             serving = [generate, refine, *watchers[:1]] if self._serves else []
             addresses = [address_in(each.log, each, stall_s=STALL_S) for each in serving]
             stack.enter_context(scraping(addresses))
@@ -67,12 +67,6 @@ class Watched(Peer):
         if watchers:
             measured["watchers_cpu_ms"] = watchers_s * 1000 / self._num_records
         return measured
-
-
-def _watcher(place: Place, name: str, *flags: str) -> Program:
-    places = ("--redis-url", place.redis_url, "--runs-dir", str(place.runs_dir))
-    command = python_command("contextvqa", name, *flags, *places)
-    return Program(name, command, {}, place.directory / f"{name}.log")
 
 
 def contenders(scale: float) -> list[Contender]:

@@ -13,15 +13,13 @@ from pathlib import Path
 from benchmarks.command import main
 from benchmarks.feed import RUN, STALL_S, Ours, work_of
 from benchmarks.figures import Benchmark, Contender, Metric
-from benchmarks.lines import READY, read, wait_for_words
-from benchmarks.processes import Program, python_command
-from benchmarks.scraping import address_in, scraping
+from benchmarks.lines import READY, read
+from benchmarks.processes import Program
+from benchmarks.scraping import address_in, scraping, status_watching
 from contextvqa.errors import UnavailableError
 
 BASELINE = "unwatched"
 METRICS = (Metric(name="records_per_s", title="records/s", baseline=BASELINE),)
-#: What `status --json` says of a run at each look.
-LOOK = '"accepted"'
 
 
 class Watched(Ours):
@@ -32,11 +30,11 @@ class Watched(Ours):
         logs = [directory / "log"]
         logs += [directory / RUN / "logs" / f"{name}.log" for name in ("refiner", "worker")]
         addresses = [address_in(log, program, stall_s=STALL_S) for log in logs]
-        flags = ("--watch", "--json", "--runs-dir", str(directory))
-        command = python_command("contextvqa", "status", RUN, *flags)
-        log = directory / "status.log"
-        with Program("status", command, {}, log) as status, scraping(addresses):
-            wait_for_words(LOOK, log, status, stall_s=STALL_S)
+        place = ("--runs-dir", str(directory))
+        with (
+            scraping(addresses),
+            status_watching(RUN, directory, *place, stall_s=STALL_S),
+        ):
             if READY in read(logs[-1]):
                 raise UnavailableError("the engine was ready before everybody looked")
             yield

@@ -1,6 +1,5 @@
 """Metrics as whoever asks an endpoint gets them."""
 
-import re
 import urllib.request
 from collections import Counter
 from contextlib import ExitStack
@@ -8,11 +7,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.scraping import ADDRESS
 from contextvqa.errors import UnavailableError, UsageError
 from contextvqa.listening import listen
-
-#: What a process says once it serves.
-SERVING = re.compile(r"metrics: (http://\S+)")
 
 
 class Scrape:
@@ -44,7 +41,7 @@ class Scrape:
 
 def url_in(log: Path) -> str | None:
     """Return where a process serves, as its log says; None while it does not."""
-    found = SERVING.search(log.read_text()) if log.exists() else None
+    found = ADDRESS.search(log.read_text()) if log.exists() else None
     return found[1] if found else None
 
 
