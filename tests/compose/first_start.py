@@ -20,7 +20,6 @@ from tests.compose.building import built_deployment
 from tests.compose.docker import Deployment, checked, compose_command, run, running_docker
 from tests.support import wait_until
 
-OWNER = 4321
 RUN = "first"
 #: Seconds that a step may take at most.
 STEP_S = 900.0
@@ -55,7 +54,7 @@ def _steps(place: Path) -> Steps:
     yield "base image and packages", time.monotonic() - began
     began = time.monotonic()
     say("building the images")
-    with built_deployment(place / "contextvqa-first", OWNER) as deployment:
+    with built_deployment(place / "contextvqa-first") as deployment:
         yield "images", time.monotonic() - began
         yield from _start(deployment)
 

@@ -29,6 +29,12 @@ def prepare() -> Path:
         return wheels.result()
 
 
+def build(image: str, dockerfile: str, directory: Path) -> None:
+    """Have an image in Docker that stands on others here; what it copies lies in the directory."""
+    (directory / "Dockerfile").write_text(dockerfile)
+    checked("docker", "build", "--tag", image, directory)
+
+
 def _make_image() -> None:
     if run("docker", "image", "inspect", IMAGE).returncode == 0:
         return

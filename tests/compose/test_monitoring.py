@@ -1,6 +1,5 @@
 """The profile `monitoring` in real containers: Prometheus on a stand-in for its image; no Grafana."""
 
-import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.compose import stand_ins
-from tests.compose.docker import Deployment, checked
-from tests.prometheus import Prometheus, program
+from tests.compose.docker import Deployment
+from tests.prometheus import Prometheus, is_ready, program
 from tests.scrapes import free_ports
 from tests.support import wait_until
 
@@ -28,17 +27,18 @@ ENTRYPOINT ["/bin/prometheus"]
 
 @pytest.fixture
 def monitored(built: Deployment, tmp_path: Path) -> Iterator[Prometheus]:
-    """The Prometheus of a deployment whose refiner has started."""
+    """The Prometheus of a deployment whose refiner has started, once it answers."""
     shutil.copy(program("prometheus"), tmp_path / "prometheus")
-    (tmp_path / "Dockerfile").write_text(STAND_IN.format(base=stand_ins.IMAGE))
-    checked("docker", "build", "--tag", IMAGE, tmp_path)
+    stand_ins.build(IMAGE, STAND_IN.format(base=stand_ins.IMAGE), tmp_path)
     port = free_ports(1)
     choices = {"PROMETHEUS_IMAGE": IMAGE, "PROMETHEUS_PORT": port}
     services = ("refiner", "metrics", "prometheus")
     try:
         done = built.compose("--profile", "monitoring", "up", "-d", *services, choices=choices)
         assert done.returncode == 0, done.stderr
-        yield Prometheus(f"http://127.0.0.1:{port}")
+        server = Prometheus(f"http://127.0.0.1:{port}")
+        wait_until(lambda: is_ready(server))
+        yield server
     finally:
         built.remove()
 
@@ -47,10 +47,7 @@ def test_prometheus_finds_the_daemons_by_their_names_and_the_server_by_the_aggre
     monitored: Prometheus,
 ) -> None:
     def jobs_that_answer() -> set[str]:
-        # It may not listen yet.
-        with contextlib.suppress(OSError):
-            return {series["metric"]["job"] for series in monitored.query("up == 1")}
-        return set()
+        return {series["metric"]["job"] for series in monitored.query("up == 1")}
 
     wait_until(lambda: jobs_that_answer() >= {"contextvqa", "contextvqa-refiner"}, timeout_s=120)
 

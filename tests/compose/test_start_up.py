@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.docker import Deployment, checked, run, said
+from tests.compose import stand_ins
+from tests.compose.docker import Deployment, run, said
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -51,8 +52,7 @@ def runs_of_somebody_else(_: Deployment, directory: Path) -> dict[str, object]:
 
 
 def old_server(_: Deployment, directory: Path) -> dict[str, object]:
-    (directory / "Dockerfile").write_text(OLD)
-    checked("docker", "build", "--tag", "contextvqa-redis:old", directory)
+    stand_ins.build("contextvqa-redis:old", OLD, directory)
     return {"CONTEXTVQA_TAG": "old"}
 
 

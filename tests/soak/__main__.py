@@ -16,9 +16,6 @@ from tests.soak.record import write
 from tests.soak.report import OUTPUT, report
 from tests.soak.soak import soak
 
-#: Nobody's number on most machines.
-OWNER = 4321
-
 
 @click.command()
 @click.option("--minutes", default=30.0, show_default=True, help="From the first line on.")
@@ -29,7 +26,7 @@ def command(*, minutes: float, seed: str) -> None:
     rmtree(OUTPUT, ignore_errors=True)
     say(f"soak: {minutes:g} minutes, seed {seed}, into {OUTPUT}")
     choices = {"CONTEXTVQA_TAG": "soak"}
-    with built_deployment(OUTPUT / "contextvqa-soak", OWNER, choices) as deployment:
+    with built_deployment(OUTPUT / "contextvqa-soak", choices) as deployment:
         write(soak(deployment, minutes * 60, seed, OUTPUT), OUTPUT)
     raise SystemExit(not report(OUTPUT))
 
